@@ -1,0 +1,1 @@
+"""The credits layer for Python apps."""
