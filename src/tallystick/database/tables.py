@@ -1,0 +1,191 @@
+"""Every table, once, for both databases. Migrations are checked against this module.
+
+Ledger tables (`accounts`, `entries`) are written by the ledger's stores alone. Their keys begin with the
+account, so that they can be spread over shards by account; no sequence is shared between accounts.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "ix": "%(table_name)s_%(column_0_N_name)s_ix",
+        "uq": "%(table_name)s_%(column_0_N_name)s_uq",
+        "ck": "%(table_name)s_%(constraint_name)s_ck",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fk",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC instant to the microsecond: `timestamptz` on PostgreSQL, ISO 8601 text that sorts on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.isoformat(timespec="microseconds") if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return datetime.fromisoformat(value) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+Credits = BigInteger
+"""Credits go to 10^12 in one operation (S1), which 32 bits do not hold."""
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("plan", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("allowance_remaining", Credits, nullable=False, server_default=text("0")),
+    Column("bonus_credits", Credits, nullable=False, server_default=text("0")),
+    Column("held", Credits, nullable=False, server_default=text("0")),
+    Column("debt", Credits, nullable=False, server_default=text("0")),
+    # The next instant at which time alone changes the account; null when it never will.
+    Column("due_at", Instant, nullable=True),
+    # Anchor, allowance, open and scheduled grants, in the ledger codec's compact JSON.
+    Column("state", Text, nullable=False),
+    CheckConstraint("allowance_remaining >= 0", name="allowance_not_negative"),
+    CheckConstraint("bonus_credits >= 0", name="bonus_not_negative"),
+    CheckConstraint("held >= 0 AND held <= allowance_remaining + bonus_credits", name="held_within_balance"),
+    CheckConstraint("debt >= 0", name="debt_not_negative"),
+    Index(None, "due_at"),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("amount", Credits, nullable=False),
+    Column("monthly", Credits, nullable=False),
+    Column("bonus", Credits, nullable=False),
+    Column("held", Credits, nullable=False),
+    Column("debt", Credits, nullable=False),
+    Column("effective_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("key", Text, nullable=True),
+    Column("request", Text, nullable=True),
+    # Lots, grant, plan, allowance, reason and reference, in the ledger codec's JSON.
+    Column("detail", JSON, nullable=False),
+    CheckConstraint("seq >= 1", name="numbered_from_one"),
+    CheckConstraint(
+        "monthly >= 0 AND bonus >= 0 AND held >= 0 AND debt >= 0 AND held <= monthly + bonus",
+        name="balances_not_negative",
+    ),
+    Index("entries_account_id_key_uq", "account_id", "key", unique=True),
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("stripe_customer_id", Text, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+)
+
+purchases = Table(
+    "purchases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("pack_id", Text, nullable=False),
+    Column("credits", Credits, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("stripe_price", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("checkout_session_id", Text, nullable=True, unique=True),
+    Column("checkout_url", Text, nullable=True),
+    Column("payment_intent_id", Text, nullable=True),
+    # Why it needs review, or why it failed; null when all is well.
+    Column("problem", Text, nullable=True),
+    # The number of the entry that credited it, in the account's ledger.
+    Column("entry_seq", BigInteger, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "account_id", "created_at"),
+    Index(None, "status", "updated_at"),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False, index=True),
+    Column("plan", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("cancel_at_period_end", Boolean, nullable=False),
+    Column("period_end", Instant, nullable=True),
+    Column("updated_at", Instant, nullable=False),
+)
+
+stripe_events = Table(
+    "stripe_events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("api_version", Text, nullable=True),
+    Column("payload", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # When it may be worked next, which is also when a lease on it runs out; null when it is finished.
+    Column("due_at", Instant, nullable=True),
+    Column("last_error", Text, nullable=True),
+    Column("finished_at", Instant, nullable=True),
+    Index(None, "due_at"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("email", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("account_id", Text, nullable=False, unique=True),
+    Column("is_operator", Boolean, nullable=False, server_default=text("false")),
+    Column("created_at", Instant, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    # SHA-256 of the cookie: whoever reads this table cannot sign in with what is in it.
+    Column("token_hash", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+)

@@ -1,0 +1,143 @@
+"""The state of one account and the lines of its ledger, as plain data.
+
+What moves credits is in `decide`; what a line does to the state is in `record`.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from tallystick.domain.periods import Period
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class GrantKind(StrEnum):
+    """Where a lot of credits came from. Everything but `allowance` is bonus credits."""
+
+    ALLOWANCE = "allowance"
+    BOUGHT = "bought"
+    GIFTED = "gifted"
+    PROMOTIONAL = "promotional"
+    ADJUSTED = "adjusted"
+
+    @property
+    def priority(self) -> int:
+        """The kind's place in the burn order: lower burns first (S10)."""
+        if self is GrantKind.ALLOWANCE:
+            return 10
+        return 30 if self is GrantKind.PROMOTIONAL else 50
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One lot of credits. `id` is the number of the entry that made it, unique within its account."""
+
+    id: int
+    kind: GrantKind
+    remaining: int
+    priority: int
+    effective_at: datetime
+    expires_at: datetime | None
+
+    @property
+    def burn_key(self) -> tuple[int, datetime, datetime, int]:
+        """Sorts grants into burn order (S10)."""
+        return (self.priority, self.expires_at or _NEVER, self.effective_at, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """So many credits of one grant: what an entry took from it or put into it."""
+
+    grant_id: int
+    amount: int
+
+
+class EntryKind(StrEnum):
+    """What an entry says has happened."""
+
+    ACCOUNT_OPENED = "account_opened"
+    PLAN_SET = "plan_set"
+    ALLOWANCE_OPENED = "allowance_opened"
+    ALLOWANCE_SKIPPED = "allowance_skipped"
+    BONUS_GRANTED = "bonus_granted"
+    GRANT_SCHEDULED = "grant_scheduled"
+    GRANT_STARTED = "grant_started"
+    LAPSED = "lapsed"
+    SPENT = "spent"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The period in which the current allowance is usable, and what was promised for it.
+
+    `plan` is the plan it was opened for and `credits` the size promised so far, which an upgrade inside
+    the period raises; it never falls before the period's end, so switching back and forth creates
+    nothing (S17).
+    """
+
+    plan: str
+    period: Period
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Everything `decide` needs to know of one account.
+
+    `grants` are usable now, in burn order; `scheduled` are not yet effective. `seq` is the number of the
+    account's last entry (S5). All amounts are credits.
+    """
+
+    id: str
+    plan: str
+    anchor: datetime
+    allowance: Allowance | None
+    seq: int
+    monthly: int
+    bonus: int
+    held: int
+    debt: int
+    grants: tuple[Grant, ...]
+    scheduled: tuple[Grant, ...]
+
+    @property
+    def available(self) -> int:
+        """What can be spent: monthly + bonus - held (S6)."""
+        return self.monthly + self.bonus - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One immutable line of an account's ledger, with the balances after it (S4, S5).
+
+    `amount` is the change of monthly plus bonus credits. `effective_at` is the instant from which it
+    counts; for what time does by itself that is the exact boundary, while `recorded_at` is when it was
+    written down. `lots` says which grants it took from or started, and how much of each (S10). The entry
+    of a command carries its idempotency `key` and the `request` it answered (S7).
+    """
+
+    account_id: str
+    seq: int
+    kind: EntryKind
+    amount: int
+    monthly: int
+    bonus: int
+    held: int
+    debt: int
+    effective_at: datetime
+    recorded_at: datetime
+    key: str | None = None
+    request: str | None = None
+    lots: tuple[Lot, ...] = ()
+    grant: Grant | None = None
+    plan: str | None = None
+    allowance: Allowance | None = None
+    reason: str = ""
+    reference: str | None = None
+
+    @property
+    def available(self) -> int:
+        """What could be spent after this entry (S6)."""
+        return self.monthly + self.bonus - self.held

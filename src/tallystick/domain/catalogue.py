@@ -1,0 +1,109 @@
+"""What is on offer: plans with their allowance, packs with their price. Plain data, checked when made."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tallystick.domain.amounts import MAX_CREDITS, Money, require_credits
+from tallystick.domain.errors import InvalidAmount, InvalidInput
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+
+def _require_name(value: str, what: str) -> None:
+    if not _NAME.fullmatch(value):
+        raise InvalidInput(
+            f"A {what} is named in lower case letters, digits, '_' and '-', starting with a letter, "
+            f"not {value!r:.80}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an account may do and how many credits it gets each month.
+
+    A plan with a `stripe_price` is paid: its next allowance opens when an invoice is paid (S15). One
+    without renews by itself. `can_buy` says whether its accounts may buy packs (S19).
+    """
+
+    name: str
+    allowance: int
+    can_buy: bool = False
+    stripe_price: str | None = None
+    price: Money | None = None
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        _require_name(self.name, "plan")
+        if isinstance(self.allowance, bool) or not isinstance(self.allowance, int):
+            raise InvalidAmount(f"The allowance of plan {self.name!r} must be a whole number of credits.")
+        if not 0 <= self.allowance <= MAX_CREDITS:
+            raise InvalidAmount(f"The allowance of plan {self.name!r} must be from 0 to {MAX_CREDITS:,}.")
+        if not self.title:
+            object.__setattr__(self, "title", self.name.upper())
+
+    @property
+    def renews_by_itself(self) -> bool:
+        """True when no invoice has to be paid for the next allowance to open (S15)."""
+        return self.stripe_price is None
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Pack:
+    """A product in the catalogue: so many credits for so much money, sold under one Stripe price."""
+
+    id: str
+    credits: int
+    price: Money
+    stripe_price: str
+    title: str = field(default="")
+
+    def __init__(
+        self, id: str, *, credits: int, price: Money | str, stripe_price: str, title: str = ""
+    ) -> None:
+        _require_name(id, "pack")
+        object.__setattr__(self, "id", id)
+        object.__setattr__(self, "credits", require_credits(credits, f"credits of pack {id!r}"))
+        object.__setattr__(self, "price", Money.parse(price) if isinstance(price, str) else price)
+        object.__setattr__(self, "stripe_price", stripe_price)
+        object.__setattr__(self, "title", title or f"{credits:,} bonus credits")
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All plans and packs of one installation. The first plan is where an account starts."""
+
+    plans: tuple[Plan, ...]
+    packs: tuple[Pack, ...] = ()
+
+    def __init__(self, plans: Iterable[Plan], packs: Iterable[Pack] = ()) -> None:
+        object.__setattr__(self, "plans", tuple(plans))
+        object.__setattr__(self, "packs", tuple(packs))
+        if not self.plans:
+            raise InvalidInput("A catalogue needs at least one plan.")
+        if not self.plans[0].renews_by_itself:
+            raise InvalidInput(
+                f"The first plan is where every account starts, so it cannot be paid: {self.plans[0].name!r} has "
+                "a Stripe price."
+            )
+        for what, names in (("plan", [p.name for p in self.plans]), ("pack", [p.id for p in self.packs])):
+            doubled = sorted({name for name in names if names.count(name) > 1})
+            if doubled:
+                raise InvalidInput(f"The catalogue has more than one {what} named {', '.join(doubled)}.")
+
+    @property
+    def first_plan(self) -> Plan:
+        """The plan of a new account, and of one whose subscription has ended."""
+        return self.plans[0]
+
+    def plan(self, name: str) -> Plan | None:
+        """The plan of that name, or None."""
+        return next((plan for plan in self.plans if plan.name == name), None)
+
+    def pack(self, id: str) -> Pack | None:
+        """The pack of that id, or None."""
+        return next((pack for pack in self.packs if pack.id == id), None)
+
+    def plan_sold_as(self, stripe_price: str) -> Plan | None:
+        """The plan whose subscription is sold under that Stripe price, or None."""
+        return next((plan for plan in self.plans if plan.stripe_price == stripe_price), None)
