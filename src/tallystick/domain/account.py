@@ -72,27 +72,37 @@ class EntryKind(StrEnum):
 class Allowance:
     """The period in which the current allowance is usable, and what was promised for it.
 
-    `plan` is the plan it was opened for and `credits` the size promised so far, which an upgrade inside
+    `plan` is the plan it was opened for. `anchor` is what the account's next periods are counted from
+    when its plan renews by itself (S3). `credits` is the size promised so far, which an upgrade inside
     the period raises; it never falls before the period's end, so switching back and forth creates
     nothing (S17).
     """
 
     plan: str
+    anchor: datetime
     period: Period
     credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A grant that is not effective yet; `allowance` says which one it opens, if it opens one."""
+
+    grant: Grant
+    allowance: Allowance | None
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """Everything `decide` needs to know of one account.
 
-    `grants` are usable now, in burn order; `scheduled` are not yet effective. `seq` is the number of the
-    account's last entry (S5). All amounts are credits.
+    `grants` are usable now, none of them empty, in burn order; `scheduled` are not yet effective. `seq`
+    is the number of the account's last entry (S5). `allowance` is None until the first one opens. All
+    amounts are credits.
     """
 
     id: str
     plan: str
-    anchor: datetime
     allowance: Allowance | None
     seq: int
     monthly: int
@@ -100,12 +110,18 @@ class Account:
     held: int
     debt: int
     grants: tuple[Grant, ...]
-    scheduled: tuple[Grant, ...]
+    scheduled: tuple[Scheduled, ...]
 
     @property
     def available(self) -> int:
         """What can be spent: monthly + bonus - held (S6)."""
         return self.monthly + self.bonus - self.held
+
+    def resets_at(self, now: datetime) -> datetime | None:
+        """When the allowance that is open at `now` ends, or None when none is open."""
+        if self.allowance is None or now not in self.allowance.period:
+            return None
+        return self.allowance.period.end
 
 
 @dataclass(frozen=True, slots=True)

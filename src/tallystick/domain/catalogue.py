@@ -83,8 +83,8 @@ class Catalogue:
             raise InvalidInput("A catalogue needs at least one plan.")
         if not self.plans[0].renews_by_itself:
             raise InvalidInput(
-                f"The first plan is where every account starts, so it cannot be paid: {self.plans[0].name!r} has "
-                "a Stripe price."
+                "The first plan is where every account starts, so it cannot be paid: "
+                f"{self.plans[0].name!r} has a Stripe price."
             )
         for what, names in (("plan", [p.name for p in self.plans]), ("pack", [p.id for p in self.packs])):
             doubled = sorted({name for name in names if names.count(name) > 1})

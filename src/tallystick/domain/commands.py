@@ -138,7 +138,7 @@ class Spend(_Keyed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """Write down what time has done to an account nobody touches (S14). Harmless to repeat, so it has no key."""
+    """Write down what time has done to an account nobody touches (S14). Harmless to repeat: it has no key."""
 
     account_id: str
 

@@ -123,6 +123,12 @@ class IdempotencyConflict(Refusal):
         )
 
 
+class GrantExpired(Refusal):
+    """A grant that would have lapsed before it was made."""
+
+    code = "grant_expired"
+
+
 class BalanceTooLarge(Refusal):
     """The account would hold more than 10^15 credits, beyond what every JSON reader can carry exactly."""
 

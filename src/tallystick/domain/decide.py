@@ -1,0 +1,260 @@
+"""The heart: what a command does to an account. The only place where credits move.
+
+Pure: the account, the command, the instant and the catalogue are given, the result is returned. The
+same function serves both databases, the property tests and the simulator; carrying its answers to a
+database is the ledger's business.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from tallystick.domain.account import Account, Allowance, Entry, EntryKind, Grant, Lot
+from tallystick.domain.amounts import MAX_BALANCE
+from tallystick.domain.catalogue import Catalogue, Plan
+from tallystick.domain.commands import (
+    Command,
+    GrantBonus,
+    OpenAccount,
+    RenewAllowance,
+    SetPlan,
+    Settle,
+    Spend,
+)
+from tallystick.domain.errors import (
+    AccountExists,
+    BalanceTooLarge,
+    GrantExpired,
+    InsufficientCredits,
+    Refusal,
+    UnknownAccount,
+    UnknownPlan,
+)
+from tallystick.domain.periods import Period, period_containing
+from tallystick.domain.record import blank, record
+from tallystick.domain.settle import Decision, allowance_grant, replace_allowance, settle
+
+
+def decide(
+    account: Account | None, command: Command, now: datetime, catalogue: Catalogue
+) -> Decision | Refusal:
+    """Settle what time has done, then apply `command`, or refuse it.
+
+    `account` is None when it has not been opened. A keyed command that is accepted leaves exactly one
+    entry that carries its key; Settle leaves none when nothing was due. A refusal changes nothing, not
+    even what time has done: that is settled again by whoever comes next (S8).
+    """
+    if isinstance(command, OpenAccount):
+        return _open_account(account, command, now, catalogue)
+    if account is None:
+        return UnknownAccount(command.account_id)
+    settled = settle(account, now, catalogue)
+    match command:
+        case Spend():
+            outcome = _spend(settled.account, command, now, catalogue)
+        case GrantBonus():
+            outcome = _grant_bonus(settled.account, command, now)
+        case RenewAllowance():
+            outcome = _renew_allowance(settled.account, command, now, catalogue)
+        case SetPlan():
+            outcome = _set_plan(settled.account, command, now, catalogue)
+        case Settle():
+            return settled
+    if isinstance(outcome, Refusal) or not settled.entries:
+        return outcome
+    return Decision(outcome.account, (*settled.entries, *outcome.entries))
+
+
+def _spend(account: Account, command: Spend, now: datetime, catalogue: Catalogue) -> Decision | Refusal:
+    if command.amount > account.available:
+        plan = catalogue.plan(account.plan)
+        return InsufficientCredits(
+            required=command.amount,
+            available=account.available,
+            can_buy=plan is not None and plan.can_buy,
+            resets_at=account.resets_at(now),
+        )
+    account, entry = record(
+        account,
+        EntryKind.SPENT,
+        effective_at=now,
+        recorded_at=now,
+        key=command.key,
+        request=command.request,
+        lots=_burn(account.grants, command.amount),
+        reason=command.operation,
+    )
+    return Decision(account, (entry,))
+
+
+def _burn(grants: tuple[Grant, ...], amount: int) -> tuple[Lot, ...]:
+    """Which grants `amount` comes from. `grants` are in burn order and hold enough (S10)."""
+    lots = []
+    for grant in grants:
+        taken = min(grant.remaining, amount)
+        lots.append(Lot(grant.id, taken))
+        amount -= taken
+        if amount == 0:
+            break
+    return tuple(lots)
+
+
+def _grant_bonus(account: Account, command: GrantBonus, now: datetime) -> Decision | Refusal:
+    if command.expires_at is not None and command.expires_at <= now:
+        return GrantExpired(
+            f"This grant would have expired at {command.expires_at.isoformat()}, before now. "
+            "Nothing was granted. Give a later expires_at, or none.",
+            expires_at=command.expires_at.isoformat(),
+        )
+    held = account.monthly + account.bonus + sum(s.grant.remaining for s in account.scheduled)
+    if held + command.credits > MAX_BALANCE:
+        return BalanceTooLarge(
+            f"Account {account.id!r} would hold more than {MAX_BALANCE:,} credits. Nothing was granted.",
+            limit=MAX_BALANCE,
+        )
+    effective_at = now if command.effective_at is None else command.effective_at
+    grant = Grant(
+        id=account.seq + 1,
+        kind=command.kind,
+        remaining=command.credits,
+        priority=command.kind.priority,
+        effective_at=effective_at,
+        expires_at=command.expires_at,
+    )
+    account, entry = record(
+        account,
+        EntryKind.GRANT_SCHEDULED if effective_at > now else EntryKind.BONUS_GRANTED,
+        effective_at=now,
+        recorded_at=now,
+        key=command.key,
+        request=command.request,
+        grant=grant,
+        reason=command.reason,
+        reference=command.reference,
+    )
+    return Decision(account, (entry,))
+
+
+def _open_account(
+    account: Account | None, command: OpenAccount, now: datetime, catalogue: Catalogue
+) -> Decision | Refusal:
+    if account is not None:
+        return AccountExists(command.account_id)
+    plan = catalogue.plan(command.plan)
+    if plan is None:
+        return _unknown_plan(command.plan, catalogue)
+    account = blank(command.account_id)
+    allowance = _first_allowance(plan, now)
+    account, entry = record(
+        account,
+        EntryKind.ACCOUNT_OPENED,
+        effective_at=now,
+        recorded_at=now,
+        key=command.key,
+        request=command.request,
+        plan=plan.name,
+        allowance=allowance,
+        grant=None if allowance is None else allowance_grant(account, allowance, now),
+    )
+    return Decision(account, (entry,))
+
+
+def _set_plan(account: Account, command: SetPlan, now: datetime, catalogue: Catalogue) -> Decision | Refusal:
+    plan = catalogue.plan(command.plan)
+    if plan is None:
+        return _unknown_plan(command.plan, catalogue)
+    allowance, grant = _allowance_on_change(account, plan, now)
+    account, entry = record(
+        account,
+        EntryKind.PLAN_SET,
+        effective_at=now,
+        recorded_at=now,
+        key=command.key,
+        request=command.request,
+        plan=plan.name,
+        allowance=allowance,
+        grant=grant,
+        reason=command.reason,
+        reference=command.reference,
+    )
+    settled = settle(account, now, catalogue, since=now)
+    return Decision(settled.account, (entry, *settled.entries))
+
+
+def _allowance_on_change(
+    account: Account, plan: Plan, now: datetime
+) -> tuple[Allowance | None, Grant | None]:
+    """What a change to `plan` opens at once. A paid plan opens nothing: its invoice does (S15).
+
+    An upgrade inside a period adds floor((new - old) * remaining fraction); anything else waits for the
+    period's end, so that switching back and forth never creates credits (S17).
+    """
+    if not plan.renews_by_itself:
+        return None, None
+    current = account.allowance
+    if current is None:
+        allowance = _first_allowance(plan, now)
+        return allowance, None if allowance is None else allowance_grant(account, allowance, now)
+    if now not in current.period or plan.allowance <= current.credits:
+        return None, None
+    raised = replace(current, plan=plan.name, credits=plan.allowance)
+    added = (plan.allowance - current.credits) * (current.period.end - now) // _length(current.period)
+    grant = allowance_grant(account, raised, now)
+    return raised, replace(grant, remaining=added)
+
+
+def _length(period: Period) -> timedelta:
+    return period.end - period.start
+
+
+def _first_allowance(plan: Plan, now: datetime) -> Allowance | None:
+    if not plan.renews_by_itself:
+        return None
+    return Allowance(plan.name, now, period_containing(now, now), plan.allowance)
+
+
+def _renew_allowance(
+    account: Account, command: RenewAllowance, now: datetime, catalogue: Catalogue
+) -> Decision | Refusal:
+    plan = catalogue.plan(command.plan)
+    if plan is None:
+        return _unknown_plan(command.plan, catalogue)
+    period = command.period
+    before: tuple[Entry, ...] = ()
+    allowance: Allowance | None = None
+    grant: Grant | None = None
+    if _is_superseded(account, plan, period, now):
+        kind = EntryKind.ALLOWANCE_SKIPPED
+    else:
+        # A plan that renews by itself, should one follow, counts its periods from the end of the paid one.
+        allowance = Allowance(plan.name, period.end, period, plan.allowance)
+        if period.start > now:
+            kind = EntryKind.GRANT_SCHEDULED
+        else:
+            kind = EntryKind.ALLOWANCE_OPENED
+            account, before = replace_allowance(account, at=now, now=now)
+        grant = allowance_grant(account, allowance, period.start)
+    account, entry = record(
+        account,
+        kind,
+        effective_at=now,
+        recorded_at=now,
+        key=command.key,
+        request=command.request,
+        allowance=allowance,
+        grant=grant,
+        reason=command.reason,
+        reference=command.reference,
+    )
+    return Decision(account, (*before, entry))
+
+
+def _is_superseded(account: Account, plan: Plan, period: Period, now: datetime) -> bool:
+    """True when `period` is over, or this period or a later one of the plan has been opened already."""
+    current = account.allowance
+    if period.end <= now:
+        return True
+    return current is not None and current.plan == plan.name and period.start <= current.period.start
+
+
+def _unknown_plan(name: str, catalogue: Catalogue) -> UnknownPlan:
+    return UnknownPlan(name, tuple(plan.name for plan in catalogue.plans))

@@ -1,0 +1,55 @@
+"""Proof of a ledger: replaying an account's entries from nothing yields its state (S5).
+
+Knows only entries; comparing with what a database holds is the ledger's business.
+"""
+
+from collections.abc import Iterable
+
+from tallystick.domain.account import Account, Entry
+from tallystick.domain.errors import TallystickError
+from tallystick.domain.record import blank, record
+
+_DERIVED = ("seq", "amount", "monthly", "bonus", "held", "debt")
+
+
+class LedgerMismatch(TallystickError):
+    """An entry does not follow from the entries before it."""
+
+    code = "ledger_mismatch"
+
+
+def replay(account_id: str, entries: Iterable[Entry]) -> Account:
+    """The state that `entries`, in order, lead to. Raises LedgerMismatch at the first that does not follow.
+
+    Every number an entry carries besides its facts (its own, the amount, the balances after it) is
+    computed again and compared.
+    """
+    account = blank(account_id)
+    for entry in entries:
+        if entry.account_id != account_id:
+            raise LedgerMismatch(f"An entry of account {entry.account_id} is among those of {account_id}.")
+        try:
+            account, proven = record(
+                account,
+                entry.kind,
+                effective_at=entry.effective_at,
+                recorded_at=entry.recorded_at,
+                key=entry.key,
+                request=entry.request,
+                lots=entry.lots,
+                grant=entry.grant,
+                plan=entry.plan,
+                allowance=entry.allowance,
+                reason=entry.reason,
+                reference=entry.reference,
+            )
+        except ValueError as error:
+            raise LedgerMismatch(f"Account {account_id}, entry {entry.seq}: {error}.") from error
+        wrong = [
+            f"{name} is {getattr(entry, name)} and should be {getattr(proven, name)}"
+            for name in _DERIVED
+            if getattr(entry, name) != getattr(proven, name)
+        ]
+        if wrong:
+            raise LedgerMismatch(f"Account {account_id}, entry {entry.seq}: {'; '.join(wrong)}.")
+    return account
