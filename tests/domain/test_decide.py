@@ -120,8 +120,15 @@ def test_s5_replay_finds_a_changed_amount_a_gap_and_a_changed_lot(book: Book) ->
         ([opened, replace(granted, bonus=201), spent], "bonus is 201 and should be 200"),
         ([opened, spent], "no open grant 2"),
         ([opened, granted, replace(spent, seq=4)], "seq is 4 and should be 3"),
-        ([opened, granted, replace(spent, lots=(Lot(1, 26),))], "grant 1 has 25 credits left, not 26"),
-        ([opened, granted, replace(spent, lots=(Lot(1, 25),))], "bonus is 195 and should be 200"),
+        (
+            [opened, granted, replace(spent, lots=(Lot(1, GrantKind.ALLOWANCE, 26),))],
+            "grant 1 has 25 credits left, not 26",
+        ),
+        (
+            [opened, granted, replace(spent, lots=(Lot(1, GrantKind.ALLOWANCE, 25),))],
+            "bonus is 195 and should be 200",
+        ),
+        ([opened, granted, replace(spent, lots=(Lot(1, GrantKind.BOUGHT, 25),))], "is of kind allowance"),
     ]:
         with pytest.raises(LedgerMismatch, match=complaint):
             replay("acme", tampered)
@@ -130,8 +137,9 @@ def test_s5_replay_finds_a_changed_amount_a_gap_and_a_changed_lot(book: Book) ->
 def test_s10_burns_allowance_before_bonus_and_records_the_lots(book: Book) -> None:
     bonus = book.grant(200)
     entry = book.spend(30)
-    assert entry.lots == (Lot(1, 25), Lot(bonus.seq, 5))
+    assert entry.lots == (Lot(1, GrantKind.ALLOWANCE, 25), Lot(bonus.seq, GrantKind.BOUGHT, 5))
     assert (entry.amount, entry.monthly, entry.bonus) == (-30, 0, 195)
+    assert (entry.from_monthly, entry.from_bonus) == (25, 5)
 
 
 def test_s10_burn_order_is_priority_then_expiry_then_effect_then_id(book: Book) -> None:

@@ -48,9 +48,13 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """So many credits of one grant: what an entry took from it or put into it."""
+    """So many credits of one grant: what an entry took from it or put into it.
+
+    The grant's kind stands here too, so that an entry alone says what was monthly and what was bonus.
+    """
 
     grant_id: int
+    kind: GrantKind
     amount: int
 
 
@@ -157,3 +161,13 @@ class Entry:
     def available(self) -> int:
         """What could be spent after this entry (S6)."""
         return self.monthly + self.bonus - self.held
+
+    @property
+    def from_monthly(self) -> int:
+        """How many of the credits in `lots` are monthly ones; the rest are bonus credits."""
+        return sum(lot.amount for lot in self.lots if lot.kind is GrantKind.ALLOWANCE)
+
+    @property
+    def from_bonus(self) -> int:
+        """How many of the credits in `lots` are bonus credits."""
+        return sum(lot.amount for lot in self.lots if lot.kind is not GrantKind.ALLOWANCE)

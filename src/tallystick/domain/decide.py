@@ -91,7 +91,7 @@ def _burn(grants: tuple[Grant, ...], amount: int) -> tuple[Lot, ...]:
     lots = []
     for grant in grants:
         taken = min(grant.remaining, amount)
-        lots.append(Lot(grant.id, taken))
+        lots.append(Lot(grant.id, grant.kind, taken))
         amount -= taken
         if amount == 0:
             break

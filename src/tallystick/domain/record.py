@@ -95,12 +95,15 @@ def record(
 def _take(grants: tuple[Grant, ...], lots: tuple[Lot, ...]) -> tuple[Grant, ...]:
     if not lots:
         return grants
-    wanted = {lot.grant_id: lot.amount for lot in lots}
+    wanted = {lot.grant_id: lot for lot in lots}
     left = []
     for grant in grants:
-        taken = wanted.pop(grant.id, 0)
+        lot = wanted.pop(grant.id, None)
+        taken = 0 if lot is None else lot.amount
         if taken > grant.remaining:
             raise ValueError(f"grant {grant.id} has {grant.remaining} credits left, not {taken}")
+        if lot is not None and lot.kind is not grant.kind:
+            raise ValueError(f"grant {grant.id} is of kind {grant.kind}, not {lot.kind}")
         if taken == grant.remaining:
             continue
         left.append(_with_remaining(grant, grant.remaining - taken) if taken else grant)

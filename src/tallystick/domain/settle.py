@@ -101,7 +101,7 @@ def lapse(
         EntryKind.LAPSED,
         effective_at=at,
         recorded_at=now,
-        lots=tuple(Lot(grant.id, grant.remaining) for grant in grants),
+        lots=tuple(Lot(grant.id, grant.kind, grant.remaining) for grant in grants),
         reason=reason,
     )
 
@@ -161,7 +161,7 @@ def _begin(
         EntryKind.GRANT_STARTED,
         effective_at=at,
         recorded_at=now,
-        lots=(Lot(starting.grant.id, starting.grant.remaining),),
+        lots=(Lot(starting.grant.id, starting.grant.kind, starting.grant.remaining),),
         allowance=starting.allowance,
     )
     return account, (*before, entry)
