@@ -1,0 +1,89 @@
+"""Creating and upgrading the schema, and refusing to work on an old one."""
+
+from collections.abc import Callable
+from importlib import resources
+from typing import TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from tallystick.database.engine import make_engine
+from tallystick.database.urls import parse_url
+from tallystick.domain.errors import TallystickError
+
+T = TypeVar("T")
+
+_UPGRADE_LOCK = 7_102_311_849
+"""An advisory lock on PostgreSQL, so that two processes that start together do not both create the schema."""
+
+
+class SchemaOutOfDate(TallystickError):
+    """The database does not have this version's schema."""
+
+    code = "schema_out_of_date"
+
+    def __init__(self, pending: list[str]) -> None:
+        super().__init__(
+            f"The database needs {len(pending)} migration(s) before this version can use it: "
+            f"{', '.join(pending)}. Nothing was changed. Run: tallystick migrate",
+            pending=pending,
+        )
+
+
+async def upgrade(url: str) -> None:
+    """Bring the schema of `url` up to this version. Safe to repeat, also by several processes at once."""
+    await _run(url, _upgrade)
+
+
+async def create_if_empty(url: str) -> None:
+    """Create the schema in a database that has none of its tables; leave every other one alone."""
+    if await _run(url, _is_empty):
+        await upgrade(url)
+
+
+async def pending_revisions(url: str) -> list[str]:
+    """The migrations that `url` has not had, oldest first."""
+    return await _run(url, _pending)
+
+
+async def require_current(url: str) -> None:
+    """Raise SchemaOutOfDate unless `url` has this version's schema."""
+    pending = await pending_revisions(url)
+    if pending:
+        raise SchemaOutOfDate(pending)
+
+
+async def _run(url: str, work: Callable[[Connection], T]) -> T:
+    engine = make_engine(parse_url(url))
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(work)
+    finally:
+        await engine.dispose()
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("tallystick.database") / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
+    command.upgrade(_config(connection), "head")
+
+
+def _is_empty(connection: Connection) -> bool:
+    return not inspect(connection).has_table("accounts")
+
+
+def _pending(connection: Connection) -> list[str]:
+    scripts = ScriptDirectory.from_config(_config())
+    current = MigrationContext.configure(connection).get_current_revision()
+    newer = scripts.iterate_revisions("head", current or "base")
+    return [script.revision for script in reversed(list(newer))]

@@ -1,0 +1,99 @@
+"""Natural batching: callers that arrive while a transaction is under way share the next one.
+
+No timer and no added latency: an idle lane starts at once, a busy one takes everybody who waited.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from zlib import crc32
+
+from tallystick.domain.commands import Command
+from tallystick.domain.errors import LedgerUnavailable, Overloaded, Refusal
+from tallystick.ledger.batch import Answer, Outcome
+
+MAX_BATCH = 500
+"""The most commands in one transaction: enough to pay for a commit, few enough to stay quick."""
+
+MAX_WAITING = 10_000
+"""How many commands may wait in one lane before further ones are refused with `overloaded`."""
+
+Commit = Callable[[Sequence[Command]], Awaitable[list[Outcome]]]
+
+
+class Lane:
+    """A queue of commands with one transaction under way at a time."""
+
+    def __init__(self, commit: Commit, *, max_batch: int = MAX_BATCH, max_waiting: int = MAX_WAITING) -> None:
+        self._commit = commit
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._waiting: deque[tuple[Command, asyncio.Future[Answer]]] = deque()
+        self._working: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def submit(self, command: Command) -> Answer:
+        """Wait for `command` to be committed. Raises the Refusal, or Unavailable when it was not taken."""
+        if self._closed:
+            raise LedgerUnavailable("The ledger is closed. Nothing was changed.")
+        if len(self._waiting) >= self._max_waiting:
+            raise Overloaded(
+                f"{len(self._waiting):,} commands are waiting already, so this one was not taken. "
+                "Nothing was changed. Try again with the same idempotency key."
+            )
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((command, answer))
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work(), name="ledger lane")
+        return await answer
+
+    async def close(self) -> None:
+        """Take no more commands, and wait for those that were taken."""
+        self._closed = True
+        if self._working is not None:
+            await self._working
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = self._take()
+            if not batch:
+                continue
+            try:
+                outcomes = await self._commit([command for command, _ in batch])
+            except Exception as error:
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error)
+                continue
+            for (_, answer), outcome in zip(batch, outcomes, strict=True):
+                if answer.done():
+                    continue
+                if isinstance(outcome, Refusal):
+                    answer.set_exception(outcome)
+                else:
+                    answer.set_result(outcome)
+
+    def _take(self) -> list[tuple[Command, asyncio.Future[Answer]]]:
+        """The next batch, without those whose caller has gone away before it was taken."""
+        batch: list[tuple[Command, asyncio.Future[Answer]]] = []
+        while self._waiting and len(batch) < self._max_batch:
+            command, answer = self._waiting.popleft()
+            if not answer.done():
+                batch.append((command, answer))
+        return batch
+
+
+class Lanes:
+    """Accounts spread over a few lanes by hash, so that one slow batch does not hold up all."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = tuple(lanes)
+
+    async def submit(self, command: Command) -> Answer:
+        """Put `command` into its account's lane; see Lane.submit."""
+        lane = self._lanes[crc32(command.account_id.encode()) % len(self._lanes)]
+        return await lane.submit(command)
+
+    async def close(self) -> None:
+        """Close every lane."""
+        await asyncio.gather(*(lane.close() for lane in self._lanes))

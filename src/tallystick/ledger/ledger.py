@@ -1,0 +1,83 @@
+"""The one door to an account: every change is a command that goes through `submit`."""
+
+import asyncio
+from datetime import datetime
+from typing import Self
+
+from tallystick.clock import Clock
+from tallystick.database.urls import parse_url
+from tallystick.domain.account import Account, Entry
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.commands import KeyedCommand, Settle
+from tallystick.domain.errors import UnknownAccount
+from tallystick.domain.settle import settle
+from tallystick.ledger.batch import Receipt
+from tallystick.ledger.lanes import Lane, Lanes
+from tallystick.ledger.store import Store
+
+SWEEP_PAGE = 200
+
+
+class Ledger:
+    """Accounts and their entries in one database. Belongs to the event loop that opened it."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, clock: Clock) -> None:
+        self.store = store
+        self._catalogue = catalogue
+        self._clock = clock
+        self._lanes = Lanes([Lane(store.commit) for _ in range(store.lanes)])
+
+    @classmethod
+    async def open(cls, url: str, catalogue: Catalogue, clock: Clock) -> Self:
+        """Connect to a database whose schema is current. Raises LedgerUnavailable when it cannot be reached."""
+        parsed = parse_url(url)
+        store: Store
+        if parsed.dialect == "sqlite":
+            from tallystick.ledger.sqlite_store import SqliteStore
+
+            store = SqliteStore(parsed.native, catalogue, clock)
+        else:
+            from tallystick.ledger.postgres_store import PostgresStore
+
+            store = await PostgresStore.open(parsed.native, catalogue, clock)
+        return cls(store, catalogue, clock)
+
+    async def close(self) -> None:
+        """Finish the commands that were taken, then disconnect."""
+        await self._lanes.close()
+        await self.store.close()
+
+    async def submit(self, command: KeyedCommand) -> Receipt:
+        """Carry out `command`. Returns once it is durable (S8).
+
+        Raises a Refusal when the rules refuse it, Overloaded when it was not taken, LedgerUnavailable
+        when the database did not confirm it: then repeat it with the same key (S7).
+        """
+        answer = await self._lanes.submit(command)
+        if not isinstance(answer, Receipt):
+            raise TypeError(f"{type(command).__name__} has no idempotency key, so it has no receipt")
+        return answer
+
+    async def account(self, account_id: str) -> Account:
+        """The account as it is now, with what time has done applied (S14). Raises UnknownAccount."""
+        account = await self.store.account(account_id)
+        if account is None:
+            raise UnknownAccount(account_id)
+        return settle(account, self._clock(), self._catalogue).account
+
+    async def entries(self, account_id: str, *, before: int | None = None, limit: int = 50) -> list[Entry]:
+        """Entries of the account, newest first, only those below number `before` if it is given."""
+        return await self.store.entries(account_id, before, limit)
+
+    async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
+        """The entry that carries an idempotency key, or None."""
+        return await self.store.entry_by_key(account_id, key)
+
+    async def sweep(self) -> int:
+        """Write down what time has done to accounts that nobody touches (S14). Returns how many there were."""
+        swept = 0
+        now: datetime = self._clock()
+        while due := await self.store.due(now, SWEEP_PAGE):
+            await asyncio.gather(*(self._lanes.submit(Settle(account_id=id)) for id in due))
+            swept += len(due)
+        return swept

@@ -1,0 +1,199 @@
+"""The ledger on PostgreSQL: one transaction a batch, a handful of set-based statements, through asyncpg.
+
+Several processes may work on the same database at once: accounts are always locked in id order. Knows
+nothing of rules; it loads what a batch needs, lets `decide_batch` decide, and writes what it says.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Self, TypeVar
+
+import asyncpg
+
+from tallystick.clock import Clock
+from tallystick.domain.account import Account, Entry
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.commands import Command
+from tallystick.domain.errors import LedgerUnavailable
+from tallystick.domain.settle import next_due
+from tallystick.ledger.batch import Outcome, account_ids, decide_batch, keys
+from tallystick.ledger.codec import (
+    ACCOUNT_COLUMNS,
+    ENTRY_COLUMNS,
+    account_from,
+    account_row,
+    entry_from,
+    entry_row,
+)
+from tallystick.ledger.store import Snapshot
+
+LANES = 4
+READERS = 4
+ATTEMPTS = 6
+"""How often a batch is tried when another process or the connection got in its way."""
+
+FIRST_PAUSE = 0.05
+STATEMENT_SECONDS = 30
+
+T = TypeVar("T")
+
+# The plans of the ledger's statements must not depend on statistics: while a table is small or its
+# statistics are stale, the planner would rather read all of it and hash it than look up a few rows.
+_PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+_ACCOUNT_TYPES = ("text", "text", "bigint", "bigint", "bigint", "bigint", "bigint", "timestamptz", "text")
+_ENTRY_TYPES = (
+    *("text", "bigint", "text"),
+    *("bigint",) * 5,
+    *("timestamptz",) * 2,
+    *("text", "text", "json"),
+)
+
+
+def _unnest(types: Sequence[str]) -> str:
+    return ", ".join(f"${n}::{type}[]" for n, type in enumerate(types, 1))
+
+
+_ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
+_ENTRY = ", ".join(ENTRY_COLUMNS)
+LOCK_ACCOUNTS = f"SELECT {_ACCOUNT} FROM accounts WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
+FIND_KEYS = (
+    f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} "
+    "FROM unnest($1::text[], $2::text[]) AS wanted(account_id, key) "
+    "JOIN entries ON entries.account_id = wanted.account_id AND entries.key = wanted.key"
+)
+WRITE_ACCOUNTS = (
+    f"INSERT INTO accounts ({_ACCOUNT}) SELECT * FROM unnest({_unnest(_ACCOUNT_TYPES)}) "
+    "ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name != "id")
+)
+WRITE_ENTRIES = f"INSERT INTO entries ({_ENTRY}) SELECT * FROM unnest({_unnest(_ENTRY_TYPES)})"
+
+_IN_THE_WAY = (
+    # Two processes opened the same account, or used the same key, at once: the second one looks again.
+    asyncpg.UniqueViolationError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+)
+_CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    OSError,
+    TimeoutError,
+)
+
+
+class PostgresStore:
+    """One PostgreSQL database, through a pool of connections of its own."""
+
+    lanes = LANES
+
+    def __init__(self, pool: asyncpg.Pool, catalogue: Catalogue, clock: Clock) -> None:
+        self._pool = pool
+        self._catalogue = catalogue
+        self._clock = clock
+
+    @classmethod
+    async def open(cls, dsn: str, catalogue: Catalogue, clock: Clock) -> Self:
+        """Connect. Raises LedgerUnavailable when the database cannot be reached."""
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=LANES + READERS,
+                timeout=10,
+                command_timeout=STATEMENT_SECONDS,
+                server_settings={"application_name": "tallystick ledger", **_PLANNER},
+            )
+        except (*_CONNECTION_LOST, asyncpg.PostgresError) as error:
+            raise LedgerUnavailable(
+                f"The ledger's database cannot be reached ({error}). Check DATABASE_URL and that it is running."
+            ) from error
+        return cls(pool, catalogue, clock)
+
+    async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+        return await self._insist(lambda connection: self._commit(connection, commands))
+
+    async def account(self, account_id: str) -> Account | None:
+        query = f"SELECT {_ACCOUNT} FROM accounts WHERE id = $1"
+        row = await self._insist(lambda connection: connection.fetchrow(query, account_id))
+        return None if row is None else account_from(row)
+
+    async def entries(self, account_id: str, before: int | None, limit: int) -> list[Entry]:
+        query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
+        below = 2**62 if before is None else before
+        rows = await self._insist(lambda connection: connection.fetch(query, account_id, below, limit))
+        return [entry_from(row) for row in rows]
+
+    async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
+        query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 AND key = $2"
+        row = await self._insist(lambda connection: connection.fetchrow(query, account_id, key))
+        return None if row is None else entry_from(row)
+
+    async def due(self, now: datetime, limit: int) -> list[str]:
+        query = "SELECT id FROM accounts WHERE due_at <= $1 ORDER BY due_at LIMIT $2"
+        rows = await self._insist(lambda connection: connection.fetch(query, now, limit))
+        return [row[0] for row in rows]
+
+    async def account_ids(self, after: str, limit: int) -> list[str]:
+        query = (
+            "SELECT id FROM (SELECT id FROM accounts UNION SELECT DISTINCT account_id FROM entries) AS ids "
+            'WHERE id COLLATE "C" > $1 ORDER BY id COLLATE "C" LIMIT $2'
+        )
+        rows = await self._insist(lambda connection: connection.fetch(query, after, limit))
+        return [row[0] for row in rows]
+
+    async def snapshot(self, account_id: str) -> Snapshot | None:
+        return await self._insist(lambda connection: _snapshot(connection, account_id))
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def _insist(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Do `work` on a connection, again when another process or a lost connection got in its way.
+
+        Repeating a batch is safe whatever became of the first try: a key that was committed is found and
+        answered again (S7).
+        """
+        failure: Exception | None = None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
+            try:
+                async with self._pool.acquire(timeout=10) as connection:
+                    return await work(connection)
+            except (*_IN_THE_WAY, *_CONNECTION_LOST) as error:
+                failure = error
+        raise LedgerUnavailable(
+            "The ledger's database did not confirm this, so it may or may not have taken effect. "
+            "Repeat it with the same idempotency key: it will not happen twice."
+        ) from failure
+
+    async def _commit(self, connection: Any, commands: Sequence[Command]) -> list[Outcome]:
+        async with connection.transaction():
+            rows = await connection.fetch(LOCK_ACCOUNTS, account_ids(commands))
+            accounts = {row["id"]: account_from(row) for row in rows}
+            wanted = keys(commands)
+            rows = await connection.fetch(FIND_KEYS, [key[0] for key in wanted], [key[1] for key in wanted])
+            known = {(row["account_id"], row["key"]): entry_from(row) for row in rows}
+            batch = decide_batch(commands, accounts, known, self._clock(), self._catalogue)
+            if batch.entries:
+                changed = [account_row(a, next_due(a, self._catalogue)) for a in batch.accounts]
+                await connection.execute(WRITE_ACCOUNTS, *zip(*changed, strict=True))
+                written = [entry_row(entry) for entry in batch.entries]
+                await connection.execute(WRITE_ENTRIES, *zip(*written, strict=True))
+        return batch.outcomes
+
+
+async def _snapshot(connection: Any, account_id: str) -> Snapshot | None:
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        row = await connection.fetchrow(f"SELECT {_ACCOUNT} FROM accounts WHERE id = $1", account_id)
+        if row is None:
+            return None
+        rows = await connection.fetch(f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 ORDER BY seq", account_id)
+        return Snapshot(account_from(row), [entry_from(row) for row in rows])

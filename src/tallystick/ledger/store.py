@@ -1,0 +1,50 @@
+"""What a ledger needs of a database. Two implementations, one for each; nothing else talks to the tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from tallystick.domain.account import Account, Entry
+from tallystick.domain.commands import Command
+from tallystick.ledger.batch import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An account's row and all its entries, read at one instant, for verification."""
+
+    account: Account
+    entries: list[Entry]
+
+
+class Store(Protocol):
+    """One database's accounts and entries. Every method may raise LedgerUnavailable."""
+
+    @property
+    def lanes(self) -> int:
+        """How many batches the database can usefully commit at once."""
+
+    async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Decide and write `commands` in one transaction; returns an outcome for each, once it is durable."""
+
+    async def account(self, account_id: str) -> Account | None:
+        """The account as it is written, not settled to now."""
+
+    async def entries(self, account_id: str, before: int | None, limit: int) -> list[Entry]:
+        """Entries below number `before`, newest first."""
+
+    async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
+        """The entry that answered an idempotency key."""
+
+    async def due(self, now: datetime, limit: int) -> list[str]:
+        """Accounts that time has changed, or will have by `now`."""
+
+    async def account_ids(self, after: str, limit: int) -> list[str]:
+        """Ids of accounts that sort after `after`, in order, including those that only have entries."""
+
+    async def snapshot(self, account_id: str) -> Snapshot | None:
+        """The account and all its entries as of one instant, or None when it has no row."""
+
+    async def close(self) -> None:
+        """Close all connections."""

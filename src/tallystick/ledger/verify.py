@@ -1,0 +1,56 @@
+"""Proof of a whole ledger: replay every account's entries and compare with its row (S5, S6).
+
+Works over a running system: an account and its entries are read as of one instant.
+"""
+
+from dataclasses import dataclass, fields
+
+from tallystick.domain.account import Account
+from tallystick.domain.replay import LedgerMismatch, replay
+from tallystick.ledger.ledger import Ledger
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was looked at, and every difference found, each as one readable sentence."""
+
+    accounts: int
+    entries: int
+    differences: list[str]
+
+
+async def verify(ledger: Ledger, account_id: str | None = None) -> Verification:
+    """Prove one account, or all of them when `account_id` is None."""
+    accounts = entries = 0
+    differences: list[str] = []
+    after = ""
+    ids = [account_id] if account_id is not None else await ledger.store.account_ids(after, PAGE)
+    while ids:
+        for id in ids:
+            snapshot = await ledger.store.snapshot(id)
+            if snapshot is None:
+                differences.append(f"Account {id} has no row in accounts.")
+                continue
+            accounts += 1
+            entries += len(snapshot.entries)
+            try:
+                proven = replay(id, snapshot.entries)
+            except LedgerMismatch as mismatch:
+                differences.append(mismatch.message)
+                continue
+            differences.extend(_differences(snapshot.account, proven))
+        if account_id is not None:
+            break
+        ids = await ledger.store.account_ids(ids[-1], PAGE)
+    return Verification(accounts, entries, differences)
+
+
+def _differences(account: Account, proven: Account) -> list[str]:
+    return [
+        f"Account {account.id}: {field.name} is {getattr(account, field.name)}, "
+        f"its entries say {getattr(proven, field.name)}."
+        for field in fields(Account)
+        if getattr(account, field.name) != getattr(proven, field.name)
+    ]

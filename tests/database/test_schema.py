@@ -1,0 +1,100 @@
+"""The schema: migrations make what the tables module says, and entries cannot be changed (S4)."""
+
+import sqlite3
+from pathlib import Path
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from tallystick.database.engine import Database
+from tallystick.database.schema import SchemaOutOfDate, create_if_empty, pending_revisions, require_current, upgrade
+from tallystick.database.tables import metadata
+from tallystick.database.urls import parse_url
+from tallystick.domain.commands import OpenAccount
+from tallystick.domain.errors import InvalidInput
+from tallystick.ledger import Ledger
+
+
+def _difference(connection: Connection) -> list[object]:
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+async def test_migrations_make_exactly_the_tables_of_the_tables_module(database_url: str) -> None:
+    database = Database.connect(database_url)
+    async with database.read() as connection:
+        assert await connection.run_sync(_difference) == []
+    await database.close()
+
+
+async def test_bonus_credits_is_an_integer_on_the_account_row_that_starts_at_zero(database_url: str) -> None:
+    database = Database.connect(database_url)
+    async with database.read() as connection:
+        columns = await connection.run_sync(lambda c: inspect(c).get_columns("accounts"))
+    await database.close()
+    (bonus,) = [c for c in columns if c["name"] == "bonus_credits"]
+    assert bonus["type"].python_type is int
+    assert bonus["nullable"] is False
+    assert "0" in str(bonus["default"])
+
+
+@pytest.mark.parametrize("statement", ["UPDATE entries SET amount = 1", "DELETE FROM entries", "TRUNCATE entries"])
+async def test_s4_the_database_refuses_to_change_entries(ledger: Ledger, database_url: str, statement: str) -> None:
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    database = Database.connect(database_url)
+    # SQLite has no TRUNCATE; there the statement fails as well, and the entries stay.
+    with pytest.raises(DBAPIError, match=r"append-only|TRUNCATE"):
+        async with database.write() as connection:
+            await connection.execute(text(statement))
+    async with database.read() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM entries"))).scalar_one() == 1
+    await database.close()
+
+
+async def test_an_empty_database_is_reported_and_a_migration_mends_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    with pytest.raises(SchemaOutOfDate, match="tallystick migrate"):
+        await require_current(url)
+    await upgrade(url)
+    await upgrade(url)
+    await require_current(url)
+    assert await pending_revisions(url) == []
+
+
+async def test_a_database_that_has_tables_is_never_upgraded_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE accounts (id TEXT)")
+    await create_if_empty(f"sqlite:///{path}")
+    assert await pending_revisions(f"sqlite:///{path}") == ["0001"]
+
+
+async def test_a_write_is_all_or_nothing(database_url: str) -> None:
+    database = Database.connect(database_url)
+    statement = text("INSERT INTO customers VALUES ('a', 'cus_1', '2026-01-01 00:00:00+00')")
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        async with database.write() as connection:
+            await connection.execute(statement)
+            raise RuntimeError("changed my mind")
+    async with database.read() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM customers"))).scalar_one() == 0
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://x/y", "sqlite://", "sqlite:///", "sqlite:///:memory:", "postgresql://host", "x"]
+)
+def test_an_address_that_names_no_database_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse_url(url)
+
+
+async def test_both_spellings_of_postgresql_are_understood(postgres_url: str) -> None:
+    rest = postgres_url.split("://", 1)[1]
+    for scheme in ("postgres", "postgresql"):
+        connection = await asyncpg.connect(parse_url(f"{scheme}://{rest}").native)
+        await connection.close()
+        await require_current(f"{scheme}://{rest}")

@@ -1,0 +1,224 @@
+"""The ledger on both databases: keys, concurrency, restarts, and what verify finds."""
+
+import asyncio
+import sqlite3
+
+import asyncpg
+import pytest
+from tests.conftest import FrozenClock
+
+from tallystick.database.urls import parse_url
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.commands import GrantBonus, OpenAccount, SetPlan, Spend
+from tallystick.domain.errors import (
+    IdempotencyConflict,
+    InsufficientCredits,
+    LedgerUnavailable,
+    Overloaded,
+    UnknownAccount,
+)
+from tallystick.ledger import Ledger, Receipt
+from tallystick.ledger.lanes import Lane
+from tallystick.ledger.verify import verify
+
+
+async def opened(ledger: Ledger, account_id: str = "acme", bonus: int = 0) -> None:
+    await ledger.submit(OpenAccount(account_id=account_id, plan="free"))
+    if bonus:
+        await ledger.submit(GrantBonus(account_id=account_id, key="start", credits=bonus))
+
+
+def spend(key: str, amount: int = 1, account_id: str = "acme") -> Spend:
+    return Spend(account_id=account_id, key=key, amount=amount)
+
+
+async def assert_proven(ledger: Ledger) -> None:
+    assert (await verify(ledger)).differences == []
+
+
+async def test_s9_200_parallel_spends_of_1_from_100_succeed_exactly_100_times(ledger: Ledger) -> None:
+    await opened(ledger, bonus=75)
+    outcomes = await asyncio.gather(*(ledger.submit(spend(f"k{n}")) for n in range(200)), return_exceptions=True)
+    assert sum(isinstance(outcome, Receipt) for outcome in outcomes) == 100
+    assert sum(isinstance(outcome, InsufficientCredits) for outcome in outcomes) == 100
+    account = await ledger.account("acme")
+    assert account.available == 0
+    assert account.seq == 102
+    await assert_proven(ledger)
+
+
+async def test_s7_the_same_key_50_times_in_parallel_is_one_entry_and_49_replays(ledger: Ledger) -> None:
+    await opened(ledger)
+    receipts = await asyncio.gather(*(ledger.submit(spend("once", 3)) for _ in range(50)))
+    assert sum(not receipt.replayed for receipt in receipts) == 1
+    assert len({receipt.entry for receipt in receipts}) == 1
+    assert (await ledger.account("acme")).available == 22
+
+
+async def test_s7_the_same_key_for_another_request_is_a_conflict_and_changes_nothing(ledger: Ledger) -> None:
+    await opened(ledger)
+    await ledger.submit(spend("k", 3))
+    for other in (spend("k", 4), GrantBonus(account_id="acme", key="k", credits=3)):
+        with pytest.raises(IdempotencyConflict):
+            await ledger.submit(other)
+    assert (await ledger.account("acme")).available == 22
+
+
+async def test_s7_keys_are_unique_within_an_account_not_across_accounts(ledger: Ledger) -> None:
+    await opened(ledger, "a")
+    await opened(ledger, "b")
+    assert not (await ledger.submit(spend("k", account_id="a"))).replayed
+    assert not (await ledger.submit(spend("k", account_id="b"))).replayed
+
+
+async def test_s7_a_replay_survives_a_restart(
+    ledger: Ledger, database_url: str, catalogue: Catalogue, clock: FrozenClock
+) -> None:
+    await opened(ledger)
+    first = await ledger.submit(spend("k", 3))
+    clock.advance(days=100)
+    again = await Ledger.open(database_url, catalogue, clock)
+    replay = await again.submit(spend("k", 3))
+    assert replay == Receipt(first.entry, replayed=True)
+    await again.close()
+
+
+async def test_s8_a_refused_command_leaves_no_trace_and_does_not_use_up_its_key(ledger: Ledger) -> None:
+    await opened(ledger)
+    with pytest.raises(InsufficientCredits):
+        await ledger.submit(spend("k", 26))
+    with pytest.raises(UnknownAccount):
+        await ledger.submit(spend("k", account_id="ghost"))
+    assert (await ledger.account("acme")).seq == 1
+    await ledger.submit(GrantBonus(account_id="acme", key="g", credits=1))
+    assert not (await ledger.submit(spend("k", 26))).replayed
+
+
+async def test_s5_s6_the_row_says_what_the_entries_say(ledger: Ledger, database_url: str, clock: FrozenClock) -> None:
+    await opened(ledger, bonus=200)
+    await ledger.submit(spend("a", 30))
+    await ledger.submit(SetPlan(account_id="acme", key="p", plan="plus"))
+    clock.advance(days=40)
+    await ledger.submit(spend("b", 5))
+    row = await fetch(database_url, "SELECT allowance_remaining, bonus_credits, seq FROM accounts")
+    assert row == [(0, 190, 5)]
+    entries = await ledger.entries("acme")
+    assert [entry.seq for entry in entries] == [5, 4, 3, 2, 1]
+    assert [entry.seq for entry in await ledger.entries("acme", before=3, limit=1)] == [2]
+    assert (await ledger.entry_by_key("acme", "b")) == entries[0]
+    assert await ledger.entry_by_key("acme", "unused") is None
+    await assert_proven(ledger)
+
+
+async def test_s14_balances_are_right_without_any_job_and_a_sweep_only_writes_it_down(
+    ledger: Ledger, clock: FrozenClock
+) -> None:
+    for n in range(5):
+        await opened(ledger, f"acc{n}")
+        await ledger.submit(spend("k", 5, f"acc{n}"))
+    clock.advance(days=30)
+    assert (await ledger.account("acc0")).monthly == 25
+    assert (await ledger.account("acc0")).seq == 4
+    assert (await ledger.entries("acc0"))[0].seq == 2
+    assert await ledger.sweep() == 5
+    assert (await ledger.entries("acc0"))[0].seq == 4
+    assert await ledger.sweep() == 0
+    await assert_proven(ledger)
+
+
+async def test_a_batch_shares_one_transaction_and_a_refusal_does_not_spoil_it(ledger: Ledger) -> None:
+    await opened(ledger)
+    commits = 0
+    commit = ledger.store.commit
+
+    async def counting(commands: object) -> object:
+        nonlocal commits
+        commits += 1
+        return await commit(commands)
+
+    lane = Lane(counting)
+    outcomes = await asyncio.gather(
+        *(lane.submit(spend(f"k{n}", 30 if n == 3 else 1)) for n in range(10)), return_exceptions=True
+    )
+    assert [isinstance(outcome, InsufficientCredits) for outcome in outcomes] == [n == 3 for n in range(10)]
+    assert commits == 1
+
+
+async def test_a_caller_that_went_away_does_not_spoil_the_batch(ledger: Ledger) -> None:
+    await opened(ledger)
+    first = asyncio.create_task(ledger.submit(spend("first")))
+    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(ledger.submit(spend(f"k{n}"))) for n in range(3)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    outcomes = await asyncio.gather(first, *waiting, return_exceptions=True)
+    assert isinstance(outcomes[2], asyncio.CancelledError)
+    assert [type(outcome) for outcome in (outcomes[0], outcomes[1], outcomes[3])] == [Receipt] * 3
+    await assert_proven(ledger)
+
+
+async def test_a_failed_commit_fails_exactly_its_own_batch() -> None:
+    fail = [True, False]
+
+    async def commit(commands: list[Spend]) -> list[LedgerUnavailable]:
+        if fail.pop(0):
+            raise LedgerUnavailable("gone")
+        return [InsufficientCredits(required=1, available=0, can_buy=False, resets_at=None)] * len(commands)
+
+    lane = Lane(commit, max_batch=2)
+    outcomes = await asyncio.gather(*(lane.submit(spend(f"k{n}")) for n in range(4)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [LedgerUnavailable] * 2 + [InsufficientCredits] * 2
+
+
+async def test_a_full_queue_refuses_with_overloaded_instead_of_growing() -> None:
+    release = asyncio.Event()
+
+    async def commit(commands: list[Spend]) -> list[LedgerUnavailable]:
+        await release.wait()
+        return [LedgerUnavailable("released")] * len(commands)
+
+    lane = Lane(commit, max_batch=1, max_waiting=2)
+    waiting = [asyncio.create_task(lane.submit(spend(f"k{n}"))) for n in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        for n in range(2, 6):
+            waiting.append(asyncio.create_task(lane.submit(spend(f"k{n}"))))
+            await asyncio.sleep(0)
+            if waiting[-1].done():
+                waiting.pop().result()
+    release.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_verify_names_what_somebody_changed_behind_the_ledgers_back(ledger: Ledger, database_url: str) -> None:
+    await opened(ledger, bonus=200)
+    await opened(ledger, "other")
+    await execute(database_url, "UPDATE accounts SET bonus_credits = 500 WHERE id = 'acme'")
+    result = await verify(ledger)
+    assert result.accounts == 2
+    assert result.differences == ["Account acme: bonus is 500, its entries say 200."]
+    await execute(database_url, "DELETE FROM accounts WHERE id = 'other'")
+    assert "Account other has no row in accounts." in (await verify(ledger)).differences
+
+
+async def fetch(url: str, query: str) -> list[tuple[object, ...]]:
+    parsed = parse_url(url)
+    if parsed.dialect == "sqlite":
+        with sqlite3.connect(parsed.native) as connection:
+            return list(connection.execute(query))
+    connection = await asyncpg.connect(parsed.native)
+    try:
+        return [tuple(row) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
+
+
+async def execute(url: str, statement: str) -> None:
+    parsed = parse_url(url)
+    if parsed.dialect == "sqlite":
+        with sqlite3.connect(parsed.native) as connection:
+            connection.execute(statement)
+        return
+    connection = await asyncpg.connect(parsed.native)
+    await connection.execute(statement)
+    await connection.close()
