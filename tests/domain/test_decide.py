@@ -74,9 +74,7 @@ class Book:
         return self.do(SetPlan(account_id="acme", key=self.key(), plan=plan))
 
     def renew(self, plan: str, start: datetime, end: datetime) -> list[Entry]:
-        return self.do(
-            RenewAllowance(account_id="acme", key=self.key(), plan=plan, period=Period(start, end))
-        )
+        return self.do(RenewAllowance(account_id="acme", key=self.key(), plan=plan, period=Period(start, end)))
 
     def settle(self) -> list[Entry]:
         return self.do(Settle(account_id="acme"))

@@ -5,7 +5,6 @@ import sqlite3
 
 import asyncpg
 import pytest
-from tests.conftest import FrozenClock
 
 from tallystick.database.urls import parse_url
 from tallystick.domain.catalogue import Catalogue
@@ -20,6 +19,7 @@ from tallystick.domain.errors import (
 from tallystick.ledger import Ledger, Receipt
 from tallystick.ledger.lanes import Lane
 from tallystick.ledger.verify import verify
+from tests.conftest import FrozenClock
 
 
 async def opened(ledger: Ledger, account_id: str = "acme", bonus: int = 0) -> None:

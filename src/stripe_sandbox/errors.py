@@ -1,0 +1,35 @@
+"""Errors as Stripe words them: an HTTP status, a type, a message, and where there is one a code and a param."""
+
+from typing import Any
+
+
+class StripeError(Exception):
+    """A refusal that is sent to the caller in Stripe's error shape."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        saved: bool = False,
+        **extra: Any,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.saved = saved
+        """Whether the request was executed, so that its idempotency key keeps this answer."""
+        error: dict[str, Any] = {"message": message, "type": type, **extra}
+        if code is not None:
+            error["code"] = code
+            error["doc_url"] = f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
+        if param is not None:
+            error["param"] = param
+        self.body = {"error": error}
+
+
+def missing(kind: str, id: str, *, param: str = "id", status: int = 404) -> StripeError:
+    """No such object. A parameter that names one answers 400, a path 404."""
+    return StripeError(f"No such {kind}: '{id}'", status=status, code="resource_missing", param=param)

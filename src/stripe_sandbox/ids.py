@@ -1,0 +1,46 @@
+"""Ids of the form and length that Stripe gives them."""
+
+import secrets
+import string
+
+_ALPHABET = string.ascii_letters + string.digits
+_LENGTHS = {
+    "cus": 18,
+    "prod": 19,
+    "price": 30,
+    "pi": 27,
+    "ch": 27,
+    "pm": 27,
+    "in": 27,
+    "il": 27,
+    "li": 27,
+    "evt": 28,
+    "sub": 28,
+    "si": 17,
+    "we": 27,
+    "inpay": 30,
+    "req": 18,
+    "cs_test": 66,
+}
+
+
+def new_id(prefix: str) -> str:
+    """A new id with `prefix`, as long as Stripe's are."""
+    length = _LENGTHS[prefix]
+    if prefix == "cs_test":
+        return f"cs_test_a1{_random(length - 10)}"
+    return f"{prefix}_{_random(length - len(prefix) - 1)}"
+
+
+def client_secret(id: str) -> str:
+    """The client secret of a payment intent."""
+    return f"{id}_secret_{_random(25)}"
+
+
+def webhook_secret() -> str:
+    """A signing secret for a webhook endpoint."""
+    return f"whsec_{_random(32)}"
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))

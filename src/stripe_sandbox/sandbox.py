@@ -1,0 +1,131 @@
+"""The sandbox itself: its store, its clock, and the events it tells the world about."""
+
+import time
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from stripe_sandbox import shapes
+from stripe_sandbox.errors import missing
+from stripe_sandbox.ids import new_id, webhook_secret
+from stripe_sandbox.store import Object, Store, public
+
+API_VERSION = "2026-08-26.dahlia"
+"""The API version that every answer and every event is in."""
+
+NO_REQUEST: Object = {"id": None, "idempotency_key": None}
+current_request: ContextVar[Object] = ContextVar("current_request", default=NO_REQUEST)
+"""The request that is being answered, which its events name."""
+
+
+class Sandbox:
+    """One Stripe account in test mode. `database` is a file to keep it in, or `:memory:`."""
+
+    def __init__(self, database: str | Path = ":memory:") -> None:
+        self.store = Store(database)
+        self.url = "http://127.0.0.1"
+        """Where its pages are reached; the server sets it."""
+        self.on_delivery: Callable[[], None] = lambda: None
+        """Called when there is something to deliver; the server sets it."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self.store.close()
+
+    def now(self) -> int:
+        """The sandbox's time, in Unix seconds: real time plus what it was advanced by."""
+        return int(time.time()) + int(self.store.setting("clock_offset", "0"))
+
+    def advance(self, seconds: int) -> None:
+        """Move the sandbox's clock forward. What becomes due happens at the next tick."""
+        offset = int(self.store.setting("clock_offset", "0"))
+        self.store.set("clock_offset", str(offset + seconds))
+
+    def get(self, id: str, type: str, *, param: str = "id", status: int = 404) -> Object:
+        """The object of that id and type. Raises Stripe's error when there is none."""
+        found = self.store.get(id, type)
+        if found is None:
+            raise missing(type, id, param=param, status=status)
+        return found
+
+    def emit(self, type: str, body: Object, previous: Object | None = None) -> None:
+        """Record that something happened to `body`, and queue it for every endpoint that wants to know.
+
+        `previous` has the old values of what an update changed.
+        """
+        with self.store.transaction():
+            endpoints = [e for e in self.store.newest_first("webhook_endpoint") if _wants(e, type)]
+            request = current_request.get()
+            event = shapes.event(new_id("evt"), self.now(), type, public(body), request, API_VERSION)
+            if previous is not None:
+                event["data"]["previous_attributes"] = previous
+            event["pending_webhooks"] = len(endpoints)
+            self.store.put(event)
+            for endpoint in endpoints:
+                self.store.connection.execute(
+                    "INSERT INTO deliveries (event_id, endpoint_id, due) VALUES (?, ?, ?)",
+                    (event["id"], endpoint["id"], time.time()),
+                )
+        self.on_delivery()
+
+    def changed(self, type: str, body: Object, **changes: Any) -> Object:
+        """Set `changes` on `body`, keep it, and tell of it with the previous values."""
+        previous = {name: body[name] for name, value in changes.items() if body[name] != value}
+        body = {**body, **changes}
+        self.store.put(body)
+        self.emit(type, body, {k: v for k, v in previous.items() if not k.startswith("_")})
+        return body
+
+    def register_webhook(self, url: str, secret: str | None = None, events: Iterable[str] = ("*",)) -> Object:
+        """Make `url` the endpoint for `events`, or change the one that is there. Returns it with its secret.
+
+        The real API makes up the secret itself; here one can be given, so that both sides can be configured.
+        """
+        with self.store.transaction():
+            found = self.store.newest_first("webhook_endpoint", lambda e: bool(e["url"] == url))
+            given = {"url": url, "enabled_events": list(events)}
+            endpoint = found[0] if found else shapes.webhook_endpoint(new_id("we"), self.now(), given)
+            endpoint["enabled_events"] = given["enabled_events"]
+            endpoint["_secret"] = secret or endpoint.get("_secret") or webhook_secret()
+            self.store.put(endpoint)
+        return {**public(endpoint), "secret": endpoint["_secret"]}
+
+    def forget_webhooks(self) -> None:
+        """Take away every webhook endpoint, and what was waiting for them."""
+        with self.store.transaction():
+            self.store.connection.execute("DELETE FROM objects WHERE type = 'webhook_endpoint'")
+            self.store.connection.execute("UPDATE deliveries SET due = NULL WHERE due IS NOT NULL")
+
+    def seed_price(
+        self,
+        *,
+        price_id: str,
+        product_name: str,
+        unit_amount: int,
+        currency: str,
+        recurring: str | None = None,
+    ) -> None:
+        """Have a product with one price of a given id, which the real API would make up. Safe to repeat."""
+        if self.store.get(price_id, "price") is not None:
+            return
+        now = self.now()
+        product = shapes.product(new_id("prod"), now, {"name": product_name})
+        given = {
+            "unit_amount": unit_amount,
+            "currency": currency,
+            "recurring": {"interval": recurring} if recurring else None,
+        }
+        with self.store.transaction():
+            self.store.put(product)
+            self.store.put(shapes.price(price_id, now, product["id"], given))
+
+    def events(self, type: str | None = None) -> list[Object]:
+        """Everything that happened, oldest first."""
+        found = self.store.newest_first("event", lambda event: type is None or event["type"] == type)
+        return found[::-1]
+
+
+def _wants(endpoint: Object, type: str) -> bool:
+    wanted = endpoint["enabled_events"]
+    return endpoint["status"] == "enabled" and ("*" in wanted or type in wanted)
