@@ -1,0 +1,20 @@
+"""Billing: everything that has to do with Stripe, and the only room that imports its SDK."""
+
+from tallystick.billing.billing import HANDLED_EVENTS, Billing
+from tallystick.billing.checkout import StartedCheckout
+from tallystick.billing.inbox import EventStatus, StoredEvent
+from tallystick.billing.purchases import Purchase, PurchaseStatus
+from tallystick.billing.stripe_api import BillingSettings
+from tallystick.billing.subscriptions import Subscription
+
+__all__ = [
+    "HANDLED_EVENTS",
+    "Billing",
+    "BillingSettings",
+    "EventStatus",
+    "Purchase",
+    "PurchaseStatus",
+    "StartedCheckout",
+    "StoredEvent",
+    "Subscription",
+]

@@ -1,0 +1,121 @@
+"""Billing as the rest of the house sees it: checkouts out, events in, purchases to look at."""
+
+import asyncio
+from collections.abc import Callable
+
+from tallystick.billing.checkout import Checkout, StartedCheckout
+from tallystick.billing.customers import Customers
+from tallystick.billing.errors import UnknownPurchase
+from tallystick.billing.fulfilment import Fulfilment
+from tallystick.billing.inbox import EventStatus, Handler, Inbox, StoredEvent
+from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
+from tallystick.billing.stripe_api import BillingSettings, StripeApi
+from tallystick.billing.subscriptions import Subscription, Subscriptions
+from tallystick.billing.webhooks import verify
+from tallystick.clock import Clock
+from tallystick.database.engine import Database
+from tallystick.domain.catalogue import Catalogue
+from tallystick.ledger import Ledger
+
+
+class Billing:
+    """Everything that has to do with Stripe, for one installation."""
+
+    def __init__(
+        self, settings: BillingSettings, database: Database, ledger: Ledger, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._api = StripeApi(settings)
+        self._purchases = Purchases(database, clock)
+        customers = Customers(database, self._api, clock)
+        self._checkout = Checkout(settings, self._api, ledger, catalogue, self._purchases, customers, clock)
+        self._fulfilment = Fulfilment(settings, self._api, ledger, self._purchases, customers)
+        self._subscriptions = Subscriptions(self._api, database, ledger, catalogue, customers, clock)
+        self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, clock)
+
+    async def close(self) -> None:
+        """Close the connections to Stripe."""
+        await self._api.close()
+
+    # Buying
+
+    async def start_pack_checkout(
+        self, account_id: str, *, pack_id: str | None = None, email: str | None = None
+    ) -> StartedCheckout:
+        """Start the purchase of a pack; see Checkout.of_pack for what it raises."""
+        return await self._checkout.of_pack(account_id, pack_id, email)
+
+    async def start_plan_checkout(self, account_id: str, *, plan: str, email: str | None = None) -> StartedCheckout:
+        """Start a subscription to a plan; see Checkout.of_plan for what it raises."""
+        return await self._checkout.of_plan(account_id, plan, email)
+
+    async def fulfil(self, checkout_session_id: str) -> Purchase | None:
+        """Bring the purchase of a session to where Stripe says it is (S21); see Fulfilment.fulfil."""
+        return await self._fulfilment.fulfil(checkout_session_id)
+
+    async def purchase_of_return(self, account_id: str, checkout_session_id: str) -> Purchase:
+        """The purchase whose buyer came back, brought up to date. Own ones only: else UnknownPurchase."""
+        purchase = await self._purchases.of_session(checkout_session_id)
+        if purchase is None or purchase.account_id != account_id:
+            raise UnknownPurchase
+        return await self._fulfilment.fulfil(checkout_session_id) or purchase
+
+    async def purchase(self, account_id: str, purchase_id: str) -> Purchase:
+        """A purchase of the account. Raises UnknownPurchase for one that is not there or not its own."""
+        purchase = await self._purchases.get(purchase_id)
+        if purchase is None or purchase.account_id != account_id:
+            raise UnknownPurchase
+        return purchase
+
+    async def purchases(self, account_id: str, limit: int = 20) -> list[Purchase]:
+        """The account's purchases, newest first."""
+        return await self._purchases.of_account(account_id, limit)
+
+    async def subscription(self, account_id: str) -> Subscription | None:
+        """The account's subscription as we last saw it."""
+        return await self._subscriptions.of_account(account_id)
+
+    # Stripe's events
+
+    async def receive_webhook(self, body: bytes, signature: str | None) -> None:
+        """Verify an event and store it; it is acted on at once, but not before this returns (S26, S27).
+
+        Raises WebhookRefused; then nothing was stored.
+        """
+        await self._inbox.store(verify(body, signature, self.settings, self._clock))
+
+    async def run_inbox(self, stopping: asyncio.Event) -> None:
+        """Act on stored events until `stopping` is set."""
+        await self._inbox.run(stopping)
+
+    async def work_inbox(self) -> int:
+        """Act once on what is due. Returns how many events there were."""
+        return await self._inbox.work()
+
+    # What an operator looks at
+
+    async def latest_purchases(self, limit: int, status: PurchaseStatus | None = None) -> list[Purchase]:
+        """Purchases of all accounts, newest first, of one status if it is given."""
+        return await self._purchases.latest(limit, status)
+
+    async def latest_events(self, limit: int, status: EventStatus | None = None) -> list[StoredEvent]:
+        """Events of the inbox, newest first, of one status if it is given."""
+        return await self._inbox.latest(limit, status)
+
+
+# What acts on each event. Each fetches the object afresh, so all that are about one object end in the same
+# place, in whatever order they come (S27).
+_ACTS: dict[str, Callable[[Billing], Handler]] = {
+    "checkout.session.completed": lambda billing: billing._fulfilment.fulfil,
+    "checkout.session.async_payment_succeeded": lambda billing: billing._fulfilment.fulfil,
+    "checkout.session.async_payment_failed": lambda billing: billing._fulfilment.payment_failed,
+    "checkout.session.expired": lambda billing: billing._fulfilment.fulfil,
+    "invoice.paid": lambda billing: billing._subscriptions.invoice_paid,
+    "customer.subscription.created": lambda billing: billing._subscriptions.sync,
+    "customer.subscription.updated": lambda billing: billing._subscriptions.sync,
+    "customer.subscription.deleted": lambda billing: billing._subscriptions.sync,
+}
+
+HANDLED_EVENTS = tuple(_ACTS)
+"""The events that the webhook endpoint at Stripe has to send."""

@@ -1,0 +1,145 @@
+"""What can go wrong between us and Stripe, each with a stable code. Part of the hierarchy in the domain."""
+
+from typing import ClassVar
+
+from tallystick.domain.errors import Refusal, TallystickError, Unavailable
+
+
+class PlanRequired(Refusal):
+    """The account's plan may not buy packs (S19)."""
+
+    code = "plan_required"
+
+    def __init__(self, plan: str, plans_that_can: list[str]) -> None:
+        ways = " or ".join(name.upper() for name in plans_that_can) or "another plan"
+        super().__init__(
+            f"Extra credits can be bought on {ways}; this account is on {plan.upper()}. Nothing was charged. "
+            f"To go on, move to {ways} first.",
+            plan=plan,
+            plans=plans_that_can,
+            upgrade="/api/stripe/create-plan-checkout",
+        )
+
+
+class UnknownPack(Refusal):
+    """The catalogue has no pack of that id."""
+
+    code = "unknown_pack"
+
+    def __init__(self, pack_id: str, known: list[str]) -> None:
+        super().__init__(
+            f"There is no pack {pack_id!r}. Nothing was charged. There is: {', '.join(known) or 'no pack at all'}.",
+            pack_id=pack_id,
+            known=known,
+        )
+
+
+class PlanNotForSale(Refusal):
+    """A plan that has no Stripe price, so that nobody can subscribe to it."""
+
+    code = "plan_not_for_sale"
+
+    def __init__(self, plan: str) -> None:
+        super().__init__(f"Plan {plan!r} is not sold by subscription. Nothing was charged.", plan=plan)
+
+
+class AlreadyOnPlan(Refusal):
+    """The account has a subscription to that plan already."""
+
+    code = "already_on_plan"
+
+    def __init__(self, plan: str) -> None:
+        super().__init__(f"This account is on {plan.upper()} already. Nothing was charged.", plan=plan)
+
+
+class UnknownPurchase(Refusal):
+    """No such purchase, or one of another account: which of the two is nobody's business."""
+
+    code = "unknown_purchase"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no such purchase on this account. Nothing was changed. "
+            "If you have paid, the credits arrive by themselves; your history shows them."
+        )
+
+
+class StripeUnavailable(Unavailable):
+    """Stripe could not be reached, or was too slow, or asked us to wait."""
+
+    code = "stripe_unavailable"
+    retry_after: ClassVar[int] = 5
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The payment service did not answer in time. Nothing was charged. Please try again in a few seconds."
+        )
+
+
+class StripeRejected(TallystickError):
+    """Stripe refused a request of ours: a wrong key, a price that is not there. For an operator to mend."""
+
+    code = "stripe_rejected"
+
+
+class PriceMismatch(TallystickError):
+    """Stripe's price is not the one in the catalogue."""
+
+    code = "price_mismatch"
+
+    def __init__(self, stripe_price: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"Stripe price {stripe_price} comes to {found}, and the catalogue says {expected}. Nothing was charged. "
+            "Correct the catalogue or the price id.",
+            stripe_price=stripe_price,
+            expected=expected,
+            found=found,
+        )
+
+
+class NeedsOperator(TallystickError):
+    """An event that no retry will help; it is parked for an operator."""
+
+    code = "needs_operator"
+
+
+class WebhookRefused(TallystickError):
+    """A webhook that was not taken. Nothing was stored, nothing was changed (S26)."""
+
+    code = "webhook_refused"
+
+
+class WebhookNotConfigured(WebhookRefused):
+    """There is no signing secret, so nothing can be verified (S26)."""
+
+    code = "webhook_not_configured"
+
+
+class SignatureMissing(WebhookRefused):
+    """No Stripe-Signature header."""
+
+    code = "signature_missing"
+
+
+class SignatureInvalid(WebhookRefused):
+    """Signed with none of our secrets, or changed on the way."""
+
+    code = "signature_invalid"
+
+
+class SignatureStale(WebhookRefused):
+    """Signed too long ago: it may be a replay."""
+
+    code = "signature_stale"
+
+
+class WrongMode(WebhookRefused):
+    """A test event for a live service, or the other way round (S26)."""
+
+    code = "wrong_mode"
+
+
+class NotAnEvent(WebhookRefused):
+    """A signed body that is not an event of Stripe."""
+
+    code = "not_an_event"

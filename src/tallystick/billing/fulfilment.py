@@ -1,0 +1,152 @@
+"""The way back from Stripe: one idempotent `fulfil` for webhook, return page and retries (S20, S21)."""
+
+from typing import Any
+
+import structlog
+
+from tallystick.billing.customers import Customers
+from tallystick.billing.errors import NeedsOperator
+from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
+from tallystick.billing.stripe_api import BillingSettings, StripeApi
+from tallystick.domain.account import GrantKind
+from tallystick.domain.commands import GrantBonus
+from tallystick.ledger import Ledger
+
+PAID = ("paid", "no_payment_required")
+_UNSETTLED = (PurchaseStatus.OPEN, PurchaseStatus.PENDING)
+# What Stripe says has been paid is credited even if an earlier message had ended the purchase.
+_CREDITABLE = (*_UNSETTLED, PurchaseStatus.EXPIRED, PurchaseStatus.FAILED)
+
+log = structlog.get_logger(__name__)
+
+
+class Fulfilment:
+    """Brings a purchase to where Stripe says it is."""
+
+    def __init__(
+        self,
+        settings: BillingSettings,
+        api: StripeApi,
+        ledger: Ledger,
+        purchases: Purchases,
+        customers: Customers,
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._ledger = ledger
+        self._purchases = purchases
+        self._customers = customers
+
+    async def fulfil(self, checkout_session_id: str) -> Purchase | None:
+        """Look at the session at Stripe and do what follows from it; whoever asks, however often.
+
+        Credits only what Stripe says is paid, only what the purchase's frozen terms say, and only when
+        both agree; otherwise the purchase needs review and nothing is credited (S20). Returns None for a
+        session that is not ours. Raises NeedsOperator for a paid one that claims to be ours and is not
+        known, StripeUnavailable, LedgerUnavailable.
+        """
+        purchase = await self._purchases.of_session(checkout_session_id)
+        if purchase is not None and purchase.status in (PurchaseStatus.CREDITED, PurchaseStatus.NEEDS_REVIEW):
+            return purchase
+        session = await self._api.session(checkout_session_id)
+        if purchase is None:
+            _check_not_ours(session)
+            return None
+        problem = await self._disagreement(purchase, session)
+        if problem is not None:
+            log.warning("purchase_needs_review", purchase_id=purchase.id, problem=problem)
+            return await self._purchases.move(
+                purchase, PurchaseStatus.NEEDS_REVIEW, leaving=_CREDITABLE, problem=problem
+            )
+        if session["payment_status"] in PAID and session["status"] == "complete":
+            return await self._credit(purchase, session)
+        if session["status"] == "expired":
+            return await self._purchases.move(purchase, PurchaseStatus.EXPIRED, leaving=_UNSETTLED)
+        if session["status"] == "complete":
+            return await self._purchases.move(
+                purchase,
+                PurchaseStatus.PENDING,
+                leaving=[PurchaseStatus.OPEN],
+                payment_intent_id=session["payment_intent"],
+            )
+        return purchase
+
+    async def payment_failed(self, checkout_session_id: str) -> Purchase | None:
+        """A delayed payment did not come. Looks at Stripe first: it may have been paid after all (S21)."""
+        purchase = await self.fulfil(checkout_session_id)
+        if purchase is None or purchase.is_settled:
+            return purchase
+        return await self._purchases.move(
+            purchase,
+            PurchaseStatus.FAILED,
+            leaving=_UNSETTLED,
+            problem="The bank payment did not arrive. Nothing was charged.",
+        )
+
+    async def _credit(self, purchase: Purchase, session: dict[str, Any]) -> Purchase:
+        receipt = await self._ledger.submit(
+            GrantBonus(
+                account_id=purchase.account_id,
+                key=purchase.ledger_key,
+                credits=purchase.credits,
+                kind=GrantKind.BOUGHT,
+                reason=f"Bought {purchase.credits:,} credits for {purchase.price}",
+                reference=purchase.id,
+            )
+        )
+        credited = await self._purchases.move(
+            purchase,
+            PurchaseStatus.CREDITED,
+            leaving=_CREDITABLE,
+            entry_seq=receipt.entry.seq,
+            payment_intent_id=session["payment_intent"],
+            problem=None,
+        )
+        if not receipt.replayed:
+            log.info(
+                "purchase_credited",
+                purchase_id=purchase.id,
+                account_id=purchase.account_id,
+                credits=purchase.credits,
+            )
+        return credited
+
+    async def _disagreement(self, purchase: Purchase, session: dict[str, Any]) -> str | None:
+        """What Stripe reports otherwise than the purchase has it, in words, or None (S20)."""
+        metadata = session.get("metadata") or {}
+        lines = (session.get("line_items") or {}).get("data", [])
+        line = lines[0] if len(lines) == 1 else {}
+        expected = {
+            "mode": (session["mode"], "payment"),
+            "livemode": (session["livemode"], self._settings.livemode),
+            "client_reference_id": (session["client_reference_id"], purchase.account_id),
+            "customer": (session["customer"], await self._customers.of_account(purchase.account_id)),
+            "currency": (session["currency"], purchase.price.currency.lower()),
+            "amount": (session["amount_total"], purchase.price.minor),
+            "number of lines": (len(lines), 1),
+            "price": ((line.get("price") or {}).get("id"), purchase.stripe_price),
+            "quantity": (line.get("quantity"), purchase.quantity),
+            "metadata purchase_id": (metadata.get("purchase_id"), purchase.id),
+            "metadata account_id": (metadata.get("account_id"), purchase.account_id),
+            "metadata pack_id": (metadata.get("pack_id"), purchase.pack_id),
+            "metadata credits": (metadata.get("credits"), str(purchase.credits)),
+        }
+        wrong = [
+            f"{name} is {found!r} at Stripe and {wanted!r} in the purchase"
+            for name, (found, wanted) in expected.items()
+            if found != wanted
+        ]
+        return "; ".join(wrong) or None
+
+
+def _check_not_ours(session: dict[str, Any]) -> None:
+    claimed = (session.get("metadata") or {}).get("purchase_id")
+    if claimed is None or session["payment_status"] not in PAID:
+        # Another product on the same Stripe account, or a session of ours that was never shown to anybody.
+        log.info("session_not_ours", checkout_session_id=session["id"])
+        return
+    log.warning("unknown_purchase_paid", purchase_id=claimed, checkout_session_id=session["id"])
+    raise NeedsOperator(
+        f"Checkout session {session['id']} was paid and names purchase {claimed!r}, which is not known here. "
+        "Nothing was credited. Find out what was paid, then grant or refund it by hand."
+    )

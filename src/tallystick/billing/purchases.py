@@ -1,0 +1,162 @@
+"""Purchases and their table: one checkout of a pack by one account, with its terms frozen (S20)."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import RowMapping, insert, select, update
+
+from tallystick.clock import Clock
+from tallystick.database.engine import Database
+from tallystick.database.tables import purchases
+from tallystick.domain.amounts import Money
+from tallystick.domain.catalogue import Pack
+
+
+class PurchaseStatus(StrEnum):
+    """Where a purchase stands. `credited` and `needs_review` are never left without an operator."""
+
+    OPEN = "open"
+    PENDING = "pending"
+    CREDITED = "credited"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    NEEDS_REVIEW = "needs_review"
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One purchase. `credits` and `price` are for all of it; `entry_seq` names the entry that credited it."""
+
+    id: str
+    account_id: str
+    pack_id: str
+    credits: int
+    price: Money
+    stripe_price: str
+    quantity: int
+    status: PurchaseStatus
+    checkout_session_id: str
+    checkout_url: str
+    payment_intent_id: str | None
+    problem: str | None
+    entry_seq: int | None
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime
+
+    @property
+    def is_settled(self) -> bool:
+        """True when neither time nor Stripe changes it any more."""
+        return self.status not in (PurchaseStatus.OPEN, PurchaseStatus.PENDING)
+
+    @property
+    def ledger_key(self) -> str:
+        """The idempotency key under which it is credited: this makes it once (S21)."""
+        return f"purchase:{self.id}"
+
+
+def new_purchase_id() -> str:
+    """An id that nobody can guess."""
+    return f"pur_{uuid.uuid4().hex}"
+
+
+class Purchases:
+    """The purchases of all accounts."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def add(
+        self, id: str, account_id: str, pack: Pack, session: dict[str, Any], expires_at: datetime
+    ) -> Purchase:
+        """Freeze the terms of `pack` for a checkout session that was just made, not yet shown to anybody."""
+        now = self._clock()
+        async with self._database.write() as connection:
+            await connection.execute(
+                insert(purchases).values(
+                    id=id,
+                    account_id=account_id,
+                    pack_id=pack.id,
+                    credits=pack.credits,
+                    amount_minor=pack.price.minor,
+                    currency=pack.price.currency,
+                    stripe_price=pack.stripe_price,
+                    quantity=1,
+                    status=PurchaseStatus.OPEN,
+                    checkout_session_id=session["id"],
+                    checkout_url=session["url"],
+                    created_at=now,
+                    updated_at=now,
+                    expires_at=expires_at,
+                )
+            )
+        added = await self.of_session(session["id"])
+        if added is None:
+            raise LookupError(f"purchase {id} was just written")
+        return added
+
+    async def get(self, id: str) -> Purchase | None:
+        """The purchase of that id."""
+        return await self._one(purchases.c.id == id)
+
+    async def of_session(self, checkout_session_id: str) -> Purchase | None:
+        """The purchase that a checkout session belongs to."""
+        return await self._one(purchases.c.checkout_session_id == checkout_session_id)
+
+    async def still_open(self, account_id: str, pack: Pack, after: datetime) -> Purchase | None:
+        """An open purchase of the same pack on the same terms whose checkout lives on after `after`."""
+        found = await self._all(
+            purchases.c.account_id == account_id,
+            purchases.c.pack_id == pack.id,
+            purchases.c.status == PurchaseStatus.OPEN,
+            purchases.c.expires_at > after,
+            purchases.c.stripe_price == pack.stripe_price,
+            purchases.c.credits == pack.credits,
+            purchases.c.amount_minor == pack.price.minor,
+            purchases.c.currency == pack.price.currency,
+        )
+        return found[0] if found else None
+
+    async def of_account(self, account_id: str, limit: int) -> list[Purchase]:
+        """The account's purchases, newest first."""
+        return await self._all(purchases.c.account_id == account_id, limit=limit)
+
+    async def latest(self, limit: int, status: PurchaseStatus | None = None) -> list[Purchase]:
+        """Purchases of all accounts, newest first, of one status if it is given."""
+        return await self._all(*([] if status is None else [purchases.c.status == status]), limit=limit)
+
+    async def move(
+        self, purchase: Purchase, to: PurchaseStatus, *, leaving: Iterable[PurchaseStatus], **values: Any
+    ) -> Purchase:
+        """Set the status if it still is one of `leaving`; returns the purchase as it is afterwards."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(purchases)
+                .where(purchases.c.id == purchase.id, purchases.c.status.in_(list(leaving)))
+                .values(status=to, updated_at=self._clock(), **values)
+            )
+        moved = await self.get(purchase.id)
+        if moved is None:
+            raise LookupError(f"purchase {purchase.id} is gone")
+        return moved
+
+    async def _one(self, condition: Any) -> Purchase | None:
+        found = await self._all(condition, limit=1)
+        return found[0] if found else None
+
+    async def _all(self, *conditions: Any, limit: int = 1) -> list[Purchase]:
+        query = select(purchases).where(*conditions).order_by(purchases.c.created_at.desc()).limit(limit)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [_purchase(row) for row in rows]
+
+
+def _purchase(row: RowMapping) -> Purchase:
+    values = dict(row)
+    price = Money(values.pop("amount_minor"), values.pop("currency"))
+    return Purchase(price=price, **{**values, "status": PurchaseStatus(values["status"])})

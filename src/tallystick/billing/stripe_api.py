@@ -1,0 +1,109 @@
+"""The one place that talks to Stripe: the SDK's client, set up on purpose, and its errors turned into ours.
+
+Answers are handed on as plain dicts. Never called inside a database transaction.
+"""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any
+
+import stripe
+import structlog
+
+from tallystick.billing.errors import StripeRejected, StripeUnavailable
+
+API_VERSION = "2026-08-26.dahlia"
+"""The API version that this code is written for; what Stripe answers is in it whatever the account's default."""
+
+TIMEOUT_SECONDS = 8.0
+"""For one try. A buyer waits for these calls, so they are short; a retry uses the same idempotency key."""
+
+NETWORK_RETRIES = 1
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BillingSettings:
+    """What billing needs to know. Buyers come back to `base_url` + `success_path` or `cancel_path`."""
+
+    secret_key: str
+    webhook_secrets: tuple[str, ...]
+    base_url: str
+    api_base: str | None = None
+    success_path: str = "/purchases/return"
+    cancel_path: str = "/dashboard"
+    plan_success_path: str = "/plan/return"
+
+    @property
+    def livemode(self) -> bool:
+        """Whether the key moves real money."""
+        return self.secret_key.startswith(("sk_live_", "rk_live_"))
+
+
+class StripeApi:
+    """The calls that billing makes."""
+
+    def __init__(self, settings: BillingSettings) -> None:
+        self._http = stripe.HTTPXClient(timeout=TIMEOUT_SECONDS)
+        self._client = stripe.StripeClient(
+            settings.secret_key,
+            stripe_version=API_VERSION,
+            base_addresses={"api": settings.api_base} if settings.api_base else {},
+            max_network_retries=NETWORK_RETRIES,
+            http_client=self._http,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        closing: Awaitable[None] = self._http.close_async()  # type: ignore[no-untyped-call]
+        await closing
+
+    async def create_customer(self, account_id: str, email: str | None, key: str) -> dict[str, Any]:
+        """Make a customer for an account."""
+        params: Any = {"metadata": {"account_id": account_id}}
+        if email is not None:
+            params["email"] = email
+        return await _call(self._client.v1.customers.create_async(params, {"idempotency_key": key}))
+
+    async def create_session(self, params: dict[str, Any], key: str) -> dict[str, Any]:
+        """Make a checkout session."""
+        checked: Any = params
+        return await _call(self._client.v1.checkout.sessions.create_async(checked, {"idempotency_key": key}))
+
+    async def expire_session(self, session_id: str) -> dict[str, Any]:
+        """Close a checkout session that nobody shall pay."""
+        return await _call(self._client.v1.checkout.sessions.expire_async(session_id))
+
+    async def session(self, session_id: str) -> dict[str, Any]:
+        """A checkout session as it is now, with its lines."""
+        return await _call(self._client.v1.checkout.sessions.retrieve_async(session_id, {"expand": ["line_items"]}))
+
+    async def invoice(self, invoice_id: str) -> dict[str, Any]:
+        """An invoice as it is now."""
+        return await _call(self._client.v1.invoices.retrieve_async(invoice_id))
+
+    async def subscription(self, subscription_id: str) -> dict[str, Any]:
+        """A subscription as it is now."""
+        return await _call(self._client.v1.subscriptions.retrieve_async(subscription_id))
+
+
+async def _call(request: Awaitable[stripe.StripeObject]) -> dict[str, Any]:
+    try:
+        answer = await request
+    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
+        log.warning("stripe_unavailable", error=type(error).__name__)
+        raise StripeUnavailable from error
+    except stripe.StripeError as error:
+        if error.http_status is None or error.http_status >= 500 or error.http_status in (409, 429):
+            log.warning("stripe_unavailable", error=type(error).__name__, status=error.http_status)
+            raise StripeUnavailable from error
+        log.error("stripe_rejected", status=error.http_status, code=error.code, request_id=error.request_id)
+        raise StripeRejected(
+            f"Stripe refused a request ({error.code or error.http_status}, request {error.request_id}). "
+            "Nothing was charged. An operator has to look at the settings.",
+            stripe_code=error.code,
+            status=error.http_status,
+        ) from error
+    result: dict[str, Any] = answer.to_dict()
+    return result

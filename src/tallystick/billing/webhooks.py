@@ -1,0 +1,95 @@
+"""The door for Stripe's events: verified on the raw body, then stored, and only then acted on (S26, S27)."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import stripe
+import structlog
+
+from tallystick.billing.errors import (
+    NotAnEvent,
+    SignatureInvalid,
+    SignatureMissing,
+    SignatureStale,
+    WebhookNotConfigured,
+    WrongMode,
+)
+from tallystick.billing.stripe_api import BillingSettings
+from tallystick.clock import Clock
+
+TOLERANCE = timedelta(seconds=300)
+"""How old a signature may be (S26)."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedEvent:
+    """An event that Stripe signed, as it came."""
+
+    id: str
+    type: str
+    api_version: str | None
+    payload: str
+
+
+def verify(body: bytes, signature: str | None, settings: BillingSettings, clock: Clock) -> VerifiedEvent:
+    """Check that Stripe signed `body` lately with one of our secrets, and that it is an event of our mode.
+
+    Raises a WebhookRefused with the reason; nothing has been stored then.
+    """
+    if not settings.webhook_secrets:
+        log.error("webhook_not_configured")
+        raise WebhookNotConfigured(
+            "No webhook signing secret is set, so no event can be verified and none is taken. "
+            "Set STRIPE_WEBHOOK_SECRET; Stripe sends the event again."
+        )
+    if not signature:
+        raise SignatureMissing("The Stripe-Signature header is missing. Nothing was changed.")
+    if not any(_is_signed(body, signature, secret) for secret in settings.webhook_secrets):
+        log.warning("webhook_signature_invalid")
+        raise SignatureInvalid("The signature does not fit this body and our secrets. Nothing was changed.")
+    signed_at = re.search(r"(?:^|,)\s*t=(\d+)", signature)
+    if signed_at is None or clock().timestamp() - int(signed_at.group(1)) > TOLERANCE.total_seconds():
+        log.warning("webhook_signature_stale")
+        raise SignatureStale(
+            f"The signature is older than {TOLERANCE.seconds} seconds. Nothing was changed. "
+            "If this is a new event, check the clocks."
+        )
+    event = _read(body)
+    if event["livemode"] is not settings.livemode:
+        log.warning("webhook_wrong_mode", event_id=event["id"])
+        raise WrongMode(
+            f"This is a {'live' if event['livemode'] else 'test'} mode event, and this service runs in "
+            f"{'live' if settings.livemode else 'test'} mode. Nothing was changed."
+        )
+    return VerifiedEvent(event["id"], event["type"], event.get("api_version"), body.decode())
+
+
+def _is_signed(body: bytes, signature: str, secret: str) -> bool:
+    try:
+        # Without a tolerance: how old it may be is judged by our own clock, with its own answer.
+        stripe.WebhookSignature.verify_header(body, signature, secret)
+    except (stripe.SignatureVerificationError, UnicodeDecodeError, ValueError):
+        return False
+    return True
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(body)
+    except ValueError:
+        event = None
+    if not (
+        isinstance(event, dict)
+        and event.get("object") == "event"
+        and isinstance(event.get("id"), str)
+        and isinstance(event.get("type"), str)
+        and isinstance(event.get("livemode"), bool)
+        and isinstance((event.get("data") or {}).get("object"), dict)
+    ):
+        raise NotAnEvent("The body is signed, but it is not an event of Stripe. Nothing was changed.")
+    return event

@@ -1,0 +1,118 @@
+"""Billing on a fresh database in front of a running sandbox; events are carried over by hand, so that a test
+decides what arrives, how often and in which order."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import pytest
+import stripe
+
+from stripe_sandbox import Sandbox, SandboxServer
+from stripe_sandbox.delivery import signature
+from tallystick.billing import Billing, BillingSettings, Purchase
+from tallystick.clock import system_clock
+from tallystick.database.engine import Database
+from tallystick.domain.account import Account
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.commands import OpenAccount, SetPlan
+from tallystick.ledger import Ledger
+from tallystick.ledger.verify import verify
+from tests.conftest import PACK_PRICE, PLUS_PRICE
+from tests.sandbox.conftest import CARD, make_client
+
+SECRET = "whsec_test"
+BANK = {"payment_method": "bank", "email": "a@example.com", "name": "A"}
+
+
+@dataclass
+class Shop:
+    """Everything a billing test needs in its hand."""
+
+    billing: Billing
+    ledger: Ledger
+    database: Database
+    sandbox: Sandbox
+    url: str
+    stripe: stripe.StripeClient
+    settings: BillingSettings
+    delivered: set[str] = field(default_factory=set)
+
+    async def open(self, account_id: str = "acme", plan: str = "plus") -> str:
+        await self.ledger.submit(OpenAccount(account_id=account_id, plan="free"))
+        if plan != "free":
+            await self.ledger.submit(SetPlan(account_id=account_id, key="plan", plan=plan))
+        return account_id
+
+    async def account(self, account_id: str = "acme") -> Account:
+        return await self.ledger.account(account_id)
+
+    async def pay(self, url: str, form: dict[str, str] = CARD) -> int:
+        async with httpx2.AsyncClient() as browser:
+            return (await browser.post(url, data=form)).status_code
+
+    async def buy(self, account_id: str = "acme", form: dict[str, str] = CARD) -> Purchase:
+        started = await self.billing.start_pack_checkout(account_id)
+        assert started.purchase_id is not None
+        assert await self.pay(started.url, form) == 303
+        return await self.billing.purchase(account_id, started.purchase_id)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the sandbox has to say and has not been delivered yet."""
+        new = [event for event in self.sandbox.events() if event["id"] not in self.delivered]
+        self.delivered |= {event["id"] for event in new}
+        return new
+
+    async def deliver(self, events: Iterable[dict[str, Any]] | None = None) -> None:
+        for event in self.events() if events is None else events:
+            await self.receive(event)
+        while await self.billing.work_inbox():
+            pass
+
+    async def receive(self, event: dict[str, Any], secret: str = SECRET, at: float | None = None) -> None:
+        body = json.dumps(event).encode()
+        await self.billing.receive_webhook(body, signature(body, secret, int(at or time.time())))
+
+    async def assert_proven(self) -> None:
+        assert (await verify(self.ledger)).differences == []
+
+
+@pytest.fixture
+async def shop(database_url: str, catalogue: Catalogue) -> AsyncIterator[Shop]:
+    async with SandboxServer(Sandbox()) as server:
+        seed(server.sandbox)
+        async with make_shop(database_url, catalogue, server) as made:
+            yield made
+            await made.assert_proven()
+
+
+def seed(sandbox: Sandbox) -> None:
+    sandbox.seed_price(price_id=PACK_PRICE, product_name="200 bonus credits", unit_amount=599, currency="usd")
+    sandbox.seed_price(price_id=PLUS_PRICE, product_name="PLUS", unit_amount=1900, currency="usd", recurring="month")
+
+
+@asynccontextmanager
+async def make_shop(
+    database_url: str, catalogue: Catalogue, server: SandboxServer, **settings: Any
+) -> AsyncIterator[Shop]:
+    given: dict[str, Any] = {
+        "secret_key": "sk_test_1",
+        "webhook_secrets": (SECRET,),
+        "base_url": "http://shop.test",
+        "api_base": server.url,
+        **settings,
+    }
+    checked = BillingSettings(**given)
+    database = Database.connect(database_url)
+    ledger = await Ledger.open(database_url, catalogue, system_clock)
+    billing = Billing(checked, database, ledger, catalogue, system_clock)
+    try:
+        yield Shop(billing, ledger, database, server.sandbox, server.url, make_client(server.url), checked)
+    finally:
+        await billing.close()
+        await ledger.close()
+        await database.close()

@@ -1,0 +1,147 @@
+"""S26 to S28: what is taken in, what is refused, and what becomes of it."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from stripe_sandbox.delivery import signature
+from tallystick.billing import EventStatus
+from tallystick.billing.errors import (
+    NotAnEvent,
+    SignatureInvalid,
+    SignatureMissing,
+    SignatureStale,
+    WebhookNotConfigured,
+    WebhookRefused,
+    WrongMode,
+)
+from tallystick.billing.inbox import MOST_ATTEMPTS
+from tallystick.billing.stripe_api import BillingSettings
+from tallystick.billing.webhooks import verify
+from tallystick.clock import system_clock
+from tests.billing.conftest import SECRET, Shop
+
+EVENT = {
+    "id": "evt_1",
+    "object": "event",
+    "type": "customer.created",
+    "api_version": "2026-08-26.dahlia",
+    "livemode": False,
+    "data": {"object": {"id": "cus_1"}},
+}
+SETTINGS = BillingSettings("sk_test_1", (SECRET,), "http://shop.test")
+RECORDED = Path(__file__).parents[3] / "shared" / "stripe" / "recorded" / "events"
+
+
+def check(body: bytes, header: str | None, settings: BillingSettings = SETTINGS) -> str:
+    return verify(body, header, settings, system_clock).id
+
+
+def signed(event: Any = EVENT, secret: str = SECRET, at: float | None = None) -> tuple[bytes, str]:
+    body = json.dumps(event).encode()
+    return body, signature(body, secret, int(at or time.time()))
+
+
+def test_s26_a_signed_event_is_taken() -> None:
+    assert check(*signed()) == "evt_1"
+
+
+def test_s26_several_secrets_are_accepted_while_one_is_being_rolled() -> None:
+    settings = BillingSettings("sk_test_1", ("whsec_new", SECRET), "http://shop.test")
+    assert check(*signed(secret=SECRET), settings) == "evt_1"
+    assert check(*signed(secret="whsec_new"), settings) == "evt_1"
+    with pytest.raises(SignatureInvalid):
+        check(*signed(secret="whsec_older"), settings)
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "error"),
+    [
+        (signed()[0], None, SignatureMissing),
+        (signed()[0], "", SignatureMissing),
+        (signed()[0], "nonsense", SignatureInvalid),
+        (signed()[0], "t=1,v1=", SignatureInvalid),
+        (signed()[0] + b" ", signed()[1], SignatureInvalid),
+        (b"\xff\xfe", signed()[1], SignatureInvalid),
+        (*signed(secret="whsec_forged"), SignatureInvalid),
+        (*signed(at=time.time() - 301), SignatureStale),
+        (*signed({**EVENT, "livemode": True}), WrongMode),
+        (*signed([]), NotAnEvent),
+        (*signed({"object": "event"}), NotAnEvent),
+        (*signed({**EVENT, "data": {}}), NotAnEvent),
+        (b"{", signature(b"{", SECRET, int(time.time())), NotAnEvent),
+    ],
+)
+def test_s26_everything_else_is_refused_with_its_own_code(
+    body: bytes, header: str | None, error: type[WebhookRefused]
+) -> None:
+    with pytest.raises(error) as refused:
+        check(body, header)
+    assert "Nothing was changed" in refused.value.message
+
+
+def test_s26_a_test_event_is_refused_in_live_mode() -> None:
+    with pytest.raises(WrongMode):
+        check(*signed(), BillingSettings("sk_live_1", (SECRET,), "https://shop.test"))
+
+
+def test_s26_without_a_secret_every_webhook_is_refused() -> None:
+    with pytest.raises(WebhookNotConfigured):
+        check(*signed(secret=""), BillingSettings("sk_test_1", (), "http://shop.test"))
+
+
+async def test_s27_an_event_is_stored_once_by_its_id(shop: Shop) -> None:
+    for _ in range(3):
+        await shop.receive(EVENT)
+    (stored,) = await shop.billing.latest_events(10)
+    assert (stored.id, stored.status) == ("evt_1", EventStatus.IGNORED)
+
+
+async def test_s28_an_event_that_fails_is_retried_with_growing_pauses_then_parked(shop: Shop) -> None:
+    await shop.receive({**EVENT, "type": "invoice.paid", "data": {"object": {"id": "in_missing"}}})
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        assert await shop.billing.work_inbox() == 1
+        assert await shop.billing.work_inbox() == 0
+        (stored,) = await shop.billing.latest_events(10)
+        assert stored.attempts == attempt
+        async with shop.database.write() as connection:
+            past = "2020-01-01T00:00:00.000000+00:00"
+            await connection.execute(text(f"UPDATE stripe_events SET due_at = '{past}' WHERE due_at IS NOT NULL"))
+    (parked,) = await shop.billing.latest_events(10, EventStatus.PARKED)
+    assert "stripe_rejected" in str(parked.last_error)
+    assert await shop.billing.work_inbox() == 0
+
+
+async def test_s27_an_event_whose_worker_died_is_worked_when_its_lease_runs_out(shop: Shop) -> None:
+    await shop.open()
+    await shop.buy()
+    for event in shop.events():
+        await shop.receive(event)
+    leased = await shop.billing._inbox._lease()
+    assert leased
+    assert await shop.billing.work_inbox() == 0
+    async with shop.database.write() as connection:
+        await connection.execute(
+            text("UPDATE stripe_events SET due_at = '2020-01-01T00:00:00.000000+00:00' WHERE due_at IS NOT NULL")
+        )
+    await shop.deliver([])
+    assert (await shop.account()).bonus == 200
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded events are not part of this repository")
+async def test_s28_recorded_events_of_every_version_are_taken_or_refused_for_a_stated_reason(shop: Shop) -> None:
+    taken, refused = 0, []
+    for file in sorted(RECORDED.iterdir()):
+        event = json.loads(file.read_text())
+        try:
+            await shop.receive(event)
+            taken += 1
+        except WebhookRefused as error:
+            refused.append((file.name, error.code))
+    assert taken > 50
+    # Bare objects without an event around them, and events of live mode.
+    assert {code for _, code in refused} <= {"not_an_event", "wrong_mode"}
