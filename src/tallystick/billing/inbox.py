@@ -26,6 +26,10 @@ LEASE = timedelta(seconds=30)
 AT_ONCE = 8
 MOST_ATTEMPTS = 12
 LONGEST_PAUSE = timedelta(hours=1)
+OUTAGE_PAUSE = timedelta(minutes=1)
+"""The longest pause while Stripe or the database does not answer: that is not the event's fault, so it is
+tried again for as long as it takes, and soon after."""
+
 POLL_SECONDS = 1.0
 """How often to look for events whose time has come; new ones wake the worker at once."""
 
@@ -103,7 +107,10 @@ class Inbox:
     async def work(self) -> int:
         """Take up what is due and act on it. Returns how many there were."""
         due = await self._lease()
-        await asyncio.gather(*(self._act(row) for row in due))
+        outcomes = await asyncio.gather(*(self._act(row) for row in due), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
         return len(due)
 
     async def latest(self, limit: int, status: EventStatus | None = None) -> list[StoredEvent]:
@@ -133,9 +140,11 @@ class Inbox:
             .order_by(stripe_events.c.due_at)
             .limit(AT_ONCE)
         )
+        # As a CTE it is looked up once: as a plain subquery the planner may repeat it, and take more than the limit.
+        taken = due.with_for_update(skip_locked=True).cte("taken")
         take = (
             update(stripe_events)
-            .where(stripe_events.c.id.in_(due.with_for_update(skip_locked=True)))
+            .where(stripe_events.c.id.in_(select(taken.c.id)))
             .values(due_at=now + LEASE, attempts=stripe_events.c.attempts + 1)
             .returning(stripe_events.c.id, stripe_events.c.type, stripe_events.c.payload, stripe_events.c.attempts)
         )
@@ -148,13 +157,14 @@ class Inbox:
 
     async def _act(self, row: dict[str, Any]) -> None:
         problem: str | None = None
-        park = False
+        park = row["attempts"] >= MOST_ATTEMPTS
+        longest = LONGEST_PAUSE
         try:
             await self._handlers[row["type"]](_object_id(row["payload"]))
         except NeedsOperator as error:
             problem, park = error.message, True
         except Unavailable as error:
-            problem = error.message
+            problem, park, longest = error.message, False, OUTAGE_PAUSE
         except TallystickError as error:
             problem = f"{error.code}: {error.message}"
         except Exception as error:
@@ -164,15 +174,17 @@ class Inbox:
         values: dict[str, Any]
         if problem is None:
             values = {"status": EventStatus.DONE, "due_at": None, "last_error": None, "finished_at": now}
-        elif park or row["attempts"] >= MOST_ATTEMPTS:
+        elif park:
             log.error("event_parked", event_id=row["id"], type=row["type"], problem=problem)
             values = {"status": EventStatus.PARKED, "due_at": None, "last_error": problem, "finished_at": now}
         else:
-            pause = min(LONGEST_PAUSE, timedelta(seconds=2 ** (row["attempts"] - 1)))
+            pause = min(longest, timedelta(seconds=2 ** min(row["attempts"] - 1, 12)))
             log.warning("event_postponed", event_id=row["id"], type=row["type"], problem=problem)
             values = {"due_at": now + pause, "last_error": problem}
+        # Every lease counts one attempt, so a worker whose lease ran out does not overwrite what another one did.
+        mine = (stripe_events.c.id == row["id"]) & (stripe_events.c.attempts == row["attempts"])
         async with self._database.write() as connection:
-            await connection.execute(update(stripe_events).where(stripe_events.c.id == row["id"]).values(**values))
+            await connection.execute(update(stripe_events).where(mine).values(**values))
 
 
 def _object_id(payload: str) -> str:

@@ -1,0 +1,148 @@
+"""S27, S28: leases that run out, outages that last, and several workers on one inbox."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from tallystick.billing import EventStatus, StoredEvent
+from tallystick.billing.errors import StripeUnavailable
+from tallystick.billing.inbox import AT_ONCE, LEASE, MOST_ATTEMPTS, OUTAGE_PAUSE, Inbox
+from tallystick.billing.webhooks import VerifiedEvent
+from tallystick.database.engine import Database
+from tests.conftest import FrozenClock
+
+KIND = "invoice.paid"
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database.connect(database_url)
+    yield database
+    await database.close()
+
+
+def an_event(n: int = 1) -> VerifiedEvent:
+    return VerifiedEvent(f"evt_{n}", KIND, None, f'{{"data": {{"object": {{"id": "in_{n}"}}}}}}')
+
+
+async def only(inbox: Inbox) -> StoredEvent:
+    (event,) = await inbox.latest(10)
+    return event
+
+
+def inbox_with(database: Database, clock: FrozenClock, act: Callable[[str], Awaitable[None]]) -> Inbox:
+    return Inbox(database, {KIND: act}, clock)
+
+
+async def test_s27_a_worker_whose_lease_ran_out_does_not_undo_what_another_one_did(
+    database: Database, clock: FrozenClock
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_then_failing(_: str) -> None:
+        begun.set()
+        await go_on.wait()
+        raise StripeUnavailable
+
+    async def quick(_: str) -> None:
+        return
+
+    slow, other = inbox_with(database, clock, slow_then_failing), inbox_with(database, clock, quick)
+    await slow.store(an_event())
+    working = asyncio.create_task(slow.work())
+    await begun.wait()
+    clock.now += LEASE
+    assert await other.work() == 1
+    go_on.set()
+    assert await working == 1
+    event = await only(slow)
+    assert (event.status, event.attempts, event.last_error) == (EventStatus.DONE, 2, None)
+    clock.advance(days=1)
+    assert await slow.work() == 0
+
+
+async def test_s28_an_outage_of_stripe_parks_nothing_however_long_it_lasts(
+    database: Database, clock: FrozenClock
+) -> None:
+    down = True
+
+    async def act(_: str) -> None:
+        if down:
+            raise StripeUnavailable
+
+    inbox = inbox_with(database, clock, act)
+    await inbox.store(an_event())
+    for _ in range(MOST_ATTEMPTS * 5):
+        assert await inbox.work() == 1
+        assert await inbox.work() == 0
+        assert (await only(inbox)).status is EventStatus.PENDING
+        clock.now += OUTAGE_PAUSE
+    down = False
+    assert await inbox.work() == 1
+    assert (await only(inbox)).status is EventStatus.DONE
+
+
+async def test_s27_many_workers_on_one_inbox_act_once_on_each_event(database: Database, clock: FrozenClock) -> None:
+    acted: Counter[str] = Counter()
+    at_once = most = 0
+
+    async def act(id: str) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.001)
+        acted[id] += 1
+        at_once -= 1
+
+    workers = [inbox_with(database, clock, act) for _ in range(3)]
+    for n in range(60):
+        await workers[0].store(an_event(n))
+
+    async def work(inbox: Inbox) -> None:
+        while await inbox.work():
+            pass
+
+    await asyncio.gather(*map(work, workers))
+    assert acted == Counter({f"in_{n}": 1 for n in range(60)})
+    assert most <= AT_ONCE * len(workers)
+    assert {event.status for event in await workers[0].latest(100)} == {EventStatus.DONE}
+
+
+async def test_s28_one_event_that_breaks_its_handler_does_not_hold_up_the_others(
+    database: Database, clock: FrozenClock
+) -> None:
+    async def act(id: str) -> None:
+        if id == "in_1":
+            raise ZeroDivisionError
+
+    inbox = inbox_with(database, clock, act)
+    for n in range(1, 4):
+        await inbox.store(an_event(n))
+    assert await inbox.work() == 3
+    found = {event.id: event for event in await inbox.latest(10)}
+    assert found["evt_1"].status is EventStatus.PENDING
+    assert found["evt_1"].last_error == "ZeroDivisionError"
+    assert found["evt_2"].status is found["evt_3"].status is EventStatus.DONE
+
+
+async def test_s27_a_stored_event_wakes_the_worker_and_stopping_finishes_what_is_under_way(
+    database: Database, clock: FrozenClock
+) -> None:
+    begun, finished, stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def act(_: str) -> None:
+        begun.set()
+        await asyncio.sleep(0.05)
+        finished.set()
+
+    inbox = inbox_with(database, clock, act)
+    running = asyncio.create_task(inbox.run(stopping))
+    await asyncio.sleep(0.05)
+    await inbox.store(an_event())
+    await begun.wait()
+    stopping.set()
+    await running
+    assert finished.is_set()
+    assert (await only(inbox)).status is EventStatus.DONE
