@@ -77,10 +77,13 @@ class Sandbox:
         self.emit(type, body, {k: v for k, v in previous.items() if not k.startswith("_")})
         return body
 
-    def register_webhook(self, url: str, secret: str | None = None, events: Iterable[str] = ("*",)) -> Object:
+    def register_webhook(
+        self, url: str, secret: str | None = None, events: Iterable[str] = ("*",), *, only: bool = False
+    ) -> Object:
         """Make `url` the endpoint for `events`, or change the one that is there. Returns it with its secret.
 
         The real API makes up the secret itself; here one can be given, so that both sides can be configured.
+        With `only`, it takes the place of every other endpoint, and gets what still waits for those.
         """
         with self.store.transaction():
             found = self.store.newest_first("webhook_endpoint", lambda e: bool(e["url"] == url))
@@ -89,13 +92,15 @@ class Sandbox:
             endpoint["enabled_events"] = given["enabled_events"]
             endpoint["_secret"] = secret or endpoint.get("_secret") or webhook_secret()
             self.store.put(endpoint)
+            if only:
+                self.store.connection.execute(
+                    "UPDATE deliveries SET endpoint_id = ? WHERE due IS NOT NULL", (endpoint["id"],)
+                )
+                self.store.connection.execute(
+                    "DELETE FROM objects WHERE type = 'webhook_endpoint' AND id != ?", (endpoint["id"],)
+                )
+        self.on_delivery()
         return {**public(endpoint), "secret": endpoint["_secret"]}
-
-    def forget_webhooks(self) -> None:
-        """Take away every webhook endpoint, and what was waiting for them."""
-        with self.store.transaction():
-            self.store.connection.execute("DELETE FROM objects WHERE type = 'webhook_endpoint'")
-            self.store.connection.execute("UPDATE deliveries SET due = NULL WHERE due IS NOT NULL")
 
     def seed_price(
         self,

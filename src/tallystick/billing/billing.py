@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from tallystick.billing.checkout import Checkout, StartedCheckout
 from tallystick.billing.customers import Customers
 from tallystick.billing.errors import UnknownPurchase
@@ -15,7 +17,10 @@ from tallystick.billing.webhooks import verify
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
 from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.errors import Unavailable
 from tallystick.ledger import Ledger
+
+log = structlog.get_logger(__name__)
 
 
 class Billing:
@@ -56,10 +61,20 @@ class Billing:
 
     async def purchase_of_return(self, account_id: str, checkout_session_id: str) -> Purchase:
         """The purchase whose buyer came back, brought up to date. Own ones only: else UnknownPurchase."""
+        purchase = await self.purchase_of_session(account_id, checkout_session_id)
+        try:
+            return await self._fulfilment.fulfil(checkout_session_id) or purchase
+        except Unavailable as error:
+            # The buyer has paid and must not see an error for that: the webhook will bring it up to date.
+            log.warning("return_not_confirmed", purchase_id=purchase.id, reason=error.code)
+            return purchase
+
+    async def purchase_of_session(self, account_id: str, checkout_session_id: str) -> Purchase:
+        """The same without asking Stripe: as we last knew it. Raises UnknownPurchase."""
         purchase = await self._purchases.of_session(checkout_session_id)
         if purchase is None or purchase.account_id != account_id:
             raise UnknownPurchase
-        return await self._fulfilment.fulfil(checkout_session_id) or purchase
+        return purchase
 
     async def purchase(self, account_id: str, purchase_id: str) -> Purchase:
         """A purchase of the account. Raises UnknownPurchase for one that is not there or not its own."""

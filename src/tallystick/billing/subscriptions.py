@@ -1,7 +1,5 @@
 """PLUS itself: what Stripe's subscriptions and invoices mean for an account's plan and allowance (S15, S16)."""
 
-import asyncio
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.billing.customers import Customers
+from tallystick.billing.locks import Locks
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
@@ -64,7 +63,7 @@ class Subscriptions:
         self._catalogue = catalogue
         self._customers = customers
         self._clock = clock
-        self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._one_at_a_time = Locks()
 
     async def of_account(self, account_id: str) -> Subscription | None:
         """The account's live subscription, or the last one that was seen."""
@@ -82,60 +81,63 @@ class Subscriptions:
             log.info("invoice_not_ours", invoice_id=invoice_id)
             return
         if invoice.get("billing_reason") in PERIOD_REASONS:
-            for line in invoice["lines"]["data"]:
-                plan = self._plan_of_line(line)
-                if plan is not None:
-                    await self._open_allowance(account_id, invoice_id, plan, line)
+            for plan, line in (await self._paid_plans(invoice, subscription_id)).items():
+                await self._open_allowance(account_id, invoice_id, plan, line)
         await self.sync(subscription_id)
 
     async def sync(self, subscription_id: str) -> None:
         """Bring the account's plan to what its subscription says now (S16)."""
         # One at a time, so that an older answer of Stripe never overwrites a newer one.
-        async with self._one_at_a_time[subscription_id]:
+        async with self._one_at_a_time.of(subscription_id):
+            asked_at = self._clock()
             fetched = await self._api.subscription(subscription_id)
             account_id = await self._customers.account_of(fetched["customer"])
-            item = fetched["items"]["data"][0]
-            plan = self._catalogue.plan_sold_as(item["price"]["id"])
-            if account_id is None or plan is None:
+            items = fetched["items"]["data"]
+            sold = {plan.name: item for item in items if (plan := self._catalogue.plan_sold_as(item["price"]["id"]))}
+            name = next(iter(sold), None) or await self._known_plan(subscription_id, fetched.get("metadata"))
+            if account_id is None or name is None:
                 log.info("subscription_not_ours", subscription_id=subscription_id)
                 return
+            item = sold.get(name, items[0])
             ends = item.get("current_period_end") or fetched.get("current_period_end")
-            await self._keep(
-                Subscription(
-                    id=subscription_id,
-                    account_id=account_id,
-                    plan=plan.name,
-                    status=fetched["status"],
-                    cancel_at_period_end=fetched["cancel_at_period_end"],
-                    period_end=None if ends is None else datetime.fromtimestamp(ends, UTC),
+            seen = Subscription(
+                id=subscription_id,
+                account_id=account_id,
+                plan=name,
+                status=fetched["status"],
+                cancel_at_period_end=fetched["cancel_at_period_end"],
+                period_end=None if ends is None else datetime.fromtimestamp(ends, UTC),
+            )
+            await self._keep(seen, asked_at)
+            await self._set_plan(seen)
+
+    async def _set_plan(self, seen: Subscription) -> None:
+        """Put the account on the best plan that is paid for, else on the first one.
+
+        A plan that no subscription ever carried was set by an operator and stays.
+        """
+        # Looked at again after each change: another subscription of the account may have been kept meanwhile.
+        while True:
+            account = await self._ledger.account(seen.account_id)
+            live = {s.plan for s in await self._all(seen.account_id) if s.is_live}
+            wanted = max(
+                (plan for plan in self._catalogue.plans if plan.name in live),
+                key=lambda plan: plan.allowance,
+                default=self._catalogue.first_plan if account.plan == seen.plan else None,
+            )
+            if wanted is None or wanted.name == account.plan:
+                return
+            await self._ledger.submit(
+                SetPlan(
+                    account_id=account.id,
+                    # The number of the last entry is part of the key: the same change may come again later.
+                    key=f"subscription:{seen.id}:{wanted.name}:{account.seq}",
+                    plan=wanted.name,
+                    reason=f"Subscription {seen.status.replace('_', ' ')}",
+                    reference=seen.id,
                 )
             )
-            await self._set_plan(account_id, plan, subscription_id, fetched["status"])
-
-    async def _set_plan(self, account_id: str, plan: Plan, subscription_id: str, status: str) -> None:
-        account = await self._ledger.account(account_id)
-        live = [s for s in await self._all(account_id) if s.is_live]
-        names = [s.plan for s in live]
-        # The best of the plans that are paid for, else the first plan; a plan that no subscription ever
-        # carried was set by an operator and stays.
-        wanted = max(
-            (p for p in self._catalogue.plans if p.name in names),
-            key=lambda p: p.allowance,
-            default=self._catalogue.first_plan if account.plan == plan.name else None,
-        )
-        if wanted is None or wanted.name == account.plan:
-            return
-        await self._ledger.submit(
-            SetPlan(
-                account_id=account_id,
-                # The number of the last entry is part of the key: the same change may come again later.
-                key=f"subscription:{subscription_id}:{wanted.name}:{account.seq}",
-                plan=wanted.name,
-                reason=f"Subscription {status.replace('_', ' ')}",
-                reference=subscription_id,
-            )
-        )
-        log.info("plan_set", account_id=account_id, plan=wanted.name, subscription_id=subscription_id)
+            log.info("plan_set", account_id=account.id, plan=wanted.name, subscription_id=seen.id)
 
     async def _open_allowance(self, account_id: str, invoice_id: str, plan: Plan, line: dict[str, Any]) -> None:
         start, end = line["period"]["start"], line["period"]["end"]
@@ -150,17 +152,29 @@ class Subscriptions:
             )
         )
 
-    def _plan_of_line(self, line: dict[str, Any]) -> Plan | None:
-        """The plan that an invoice line is for; the older shape of lines is understood too."""
-        parent = line.get("parent") or {}
-        details = parent.get("subscription_item_details") or {}
-        if details.get("proration") or line.get("proration"):
-            return None
-        price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
-        price = price or (line.get("price") or {}).get("id")
-        return None if price is None else self._catalogue.plan_sold_as(price)
+    async def _paid_plans(self, invoice: dict[str, Any], subscription_id: str) -> dict[Plan, dict[str, Any]]:
+        """The plans that an invoice is for, each with the line of its latest period."""
+        lines = sorted(filter(_is_for_a_period, invoice["lines"]["data"]), key=lambda line: line["period"]["end"])
+        paid = {plan: line for line in lines if (plan := self._catalogue.plan_sold_as(_price_of(line)))}
+        if not paid and lines:
+            metadata = ((invoice.get("parent") or {}).get("subscription_details") or {}).get("metadata")
+            known = self._catalogue.plan(await self._known_plan(subscription_id, metadata) or "")
+            return {} if known is None else {known: lines[-1]}
+        return paid
 
-    async def _keep(self, seen: Subscription) -> None:
+    async def _known_plan(self, subscription_id: str, metadata: dict[str, str] | None) -> str | None:
+        """The plan of a subscription whose price has left the catalogue, as when a plan became dearer.
+
+        It was kept when the price was still there, or stands in the metadata that our checkout wrote.
+        """
+        query = select(subscriptions.c.plan).where(subscriptions.c.id == subscription_id)
+        async with self._database.read() as connection:
+            kept = (await connection.execute(query)).scalar_one_or_none()
+        name = kept or (metadata or {}).get("plan", "")
+        return name if self._catalogue.plan(name) else None
+
+    async def _keep(self, seen: Subscription, asked_at: datetime) -> None:
+        """Keep what Stripe answered to a question asked at `asked_at`, unless a later one was answered already."""
         dialect = postgresql if self._database.dialect == "postgresql" else sqlite
         values = {
             "account_id": seen.account_id,
@@ -168,13 +182,15 @@ class Subscriptions:
             "status": seen.status,
             "cancel_at_period_end": seen.cancel_at_period_end,
             "period_end": seen.period_end,
-            "updated_at": self._clock(),
+            "updated_at": asked_at,
         }
         async with self._database.write() as connection:
             await connection.execute(
                 dialect.insert(subscriptions)
                 .values(id=seen.id, **values)
-                .on_conflict_do_update(index_elements=["id"], set_=values)
+                .on_conflict_do_update(
+                    index_elements=["id"], set_=values, where=subscriptions.c.updated_at <= asked_at
+                )
             )
 
     async def _all(self, account_id: str) -> list[Subscription]:
@@ -194,3 +210,16 @@ def _subscription_of(invoice: dict[str, Any]) -> str | None:
     details = parent.get("subscription_details") or {}
     found: str | None = details.get("subscription") or invoice.get("subscription")
     return found
+
+
+def _is_for_a_period(line: dict[str, Any]) -> bool:
+    """Whether an invoice line bills a subscription for a period, not a change within one; in both shapes."""
+    details = (line.get("parent") or {}).get("subscription_item_details")
+    if details is not None:
+        return not details.get("proration")
+    return line.get("type") == "subscription" and not line.get("proration")
+
+
+def _price_of(line: dict[str, Any]) -> str:
+    price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
+    return str(price or (line.get("price") or {}).get("id"))

@@ -62,9 +62,7 @@ class Money:
         whole, fraction, currency = match.group(1), match.group(2) or "", match.group(3)
         decimals = cls(0, currency).decimals
         if fraction and len(fraction) != decimals:
-            raise InvalidMoney(
-                f"{currency} has {decimals} decimal places, so {text!r} is not an amount of it."
-            )
+            raise InvalidMoney(f"{currency} has {decimals} decimal places, so {text!r} is not an amount of it.")
         return cls(int(whole + fraction.ljust(decimals, "0")), currency)
 
     def __str__(self) -> str:

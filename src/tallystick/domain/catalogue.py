@@ -58,9 +58,7 @@ class Pack:
     stripe_price: str
     title: str = field(default="")
 
-    def __init__(
-        self, id: str, *, credits: int, price: Money | str, stripe_price: str, title: str = ""
-    ) -> None:
+    def __init__(self, id: str, *, credits: int, price: Money | str, stripe_price: str, title: str = "") -> None:
         _require_name(id, "pack")
         object.__setattr__(self, "id", id)
         object.__setattr__(self, "credits", require_credits(credits, f"credits of pack {id!r}"))

@@ -34,9 +34,7 @@ from tallystick.domain.record import blank, record
 from tallystick.domain.settle import Decision, allowance_grant, replace_allowance, settle
 
 
-def decide(
-    account: Account | None, command: Command, now: datetime, catalogue: Catalogue
-) -> Decision | Refusal:
+def decide(account: Account | None, command: Command, now: datetime, catalogue: Catalogue) -> Decision | Refusal:
     """Settle what time has done, then apply `command`, or refuse it.
 
     `account` is None when it has not been opened. A keyed command that is accepted leaves exactly one
@@ -180,9 +178,7 @@ def _set_plan(account: Account, command: SetPlan, now: datetime, catalogue: Cata
     return Decision(settled.account, (entry, *settled.entries))
 
 
-def _allowance_on_change(
-    account: Account, plan: Plan, now: datetime
-) -> tuple[Allowance | None, Grant | None]:
+def _allowance_on_change(account: Account, plan: Plan, now: datetime) -> tuple[Allowance | None, Grant | None]:
     """What a change to `plan` opens at once. A paid plan opens nothing: its invoice does (S15).
 
     An upgrade inside a period adds floor((new - old) * remaining fraction); anything else waits for the

@@ -67,9 +67,7 @@ class AccountExists(Refusal):
     code = "account_exists"
 
     def __init__(self, account_id: str) -> None:
-        super().__init__(
-            f"Account {account_id!r} is already open. Nothing was changed.", account_id=account_id
-        )
+        super().__init__(f"Account {account_id!r} is already open. Nothing was changed.", account_id=account_id)
 
 
 class UnknownPlan(Refusal):

@@ -30,9 +30,7 @@ class Decision:
     entries: tuple[Entry, ...]
 
 
-def settle(
-    account: Account, now: datetime, catalogue: Catalogue, *, since: datetime | None = None
-) -> Decision:
+def settle(account: Account, now: datetime, catalogue: Catalogue, *, since: datetime | None = None) -> Decision:
     """Apply everything that became due up to and including `now`, in the order in which it became due.
 
     At one instant grants lapse first, then a period ends, then scheduled grants start. Missed periods of

@@ -1,0 +1,195 @@
+"""Service and sandbox side by side in one process, on 127.0.0.1: what `demo` shows and the tests drive.
+
+Real in every part: the service talks to the sandbox through the Stripe SDK, the sandbox sends signed
+webhooks back over HTTP.
+"""
+
+import asyncio
+import fcntl
+import secrets
+import shutil
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from stripe_sandbox import Sandbox, SandboxServer
+from tallystick.billing import HANDLED_EVENTS
+from tallystick.catalogue_file import Problem, read_catalogue
+from tallystick.config import ConfigurationError
+from tallystick.database.schema import upgrade
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.errors import TallystickError
+from tallystick.service import Tallystick
+from tallystick.web.app import WebSettings, create_app
+from tallystick.web.users import Users
+
+HOST = "127.0.0.1"
+SANDBOX_PORT = 12111
+_PRICES = {
+    "STRIPE_PLUS_PRICE_ID": "price_demoPlusMonthly",
+    "STRIPE_CREDIT_PACK_200_PRICE_ID": "price_demoCredits200",
+}
+_SANDBOX_KEY = "sk_test_tallystickdemo"
+
+
+class DataInUse(TallystickError):
+    """Another demo is using the folder."""
+
+    code = "data_in_use"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"Another demo is using the data in {folder}. Nothing was changed. "
+            "Stop that one first, or give this one a folder of its own: --data OTHER."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A running service and its sandbox."""
+
+    credits: Tallystick
+    users: Users
+    url: str
+    sandbox: Sandbox
+    sandbox_url: str
+
+
+@asynccontextmanager
+async def open_house(folder: Path, *, port: int, sandbox_port: int = SANDBOX_PORT) -> AsyncIterator[House]:
+    """Start both on `port` and `sandbox_port`, or on free ones when these are taken; keep data in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder), bound_socket(port) as listening:
+        url = f"http://{HOST}:{listening.getsockname()[1]}"
+        sandbox = Sandbox(folder / "sandbox.db")
+        async with SandboxServer(sandbox, port=free_port(sandbox_port)) as stripe:
+            catalogue = _seed_catalogue(sandbox)
+            secret = _kept_secret(folder / "webhook-secret", "whsec_")
+            database_url = f"sqlite:///{folder / 'tallystick.db'}"
+            await upgrade(database_url)
+            credits = Tallystick(
+                database_url,
+                plans=catalogue.plans,
+                packs=catalogue.packs,
+                stripe_secret_key=_SANDBOX_KEY,
+                stripe_webhook_secrets=[secret],
+                stripe_api_base=stripe.url,
+                base_url=url,
+            )
+            settings = WebSettings(
+                base_url=url,
+                secret_key=_kept_secret(folder / "secret-key"),
+                demo=True,
+                sandbox_url=stripe.url,
+            )
+            app = create_app(credits, settings)
+            async with _serving(app, listening):
+                sandbox.register_webhook(f"{url}/api/stripe/webhook", secret, HANDLED_EVENTS, only=True)
+                yield House(credits, app.state.site.users, url, sandbox, stripe.url)
+        sandbox.close()
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` if nobody listens there, else any free port."""
+    with bound_socket(wanted) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def bound_socket(port: int) -> Iterator[socket.socket]:
+    """A socket bound to `port` on 127.0.0.1, or to a free one when it is taken."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((HOST, port))
+        except OSError:
+            bound.bind((HOST, 0))
+        yield bound
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataInUse(folder) from error
+        yield
+
+
+def clear(folder: Path) -> None:
+    """Throw away what earlier runs kept in `folder`. Raises DataInUse when one is running."""
+    if not (folder / "lock").exists():
+        return
+    with _locked(folder):
+        shutil.rmtree(folder)
+
+
+def _kept_secret(file: Path, prefix: str = "") -> str:
+    """The secret kept in `file`, made at the first run."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(prefix + secrets.token_hex(24))
+    return file.read_text()
+
+
+def _seed_catalogue(sandbox: Sandbox) -> Catalogue:
+    """The catalogue that comes with Tallystick, with its products and prices in the sandbox."""
+    problems: list[Problem] = []
+    catalogue = read_catalogue(_PRICES, problems, prices_required=True)
+    if problems:
+        raise ConfigurationError(problems)
+    for plan in catalogue.plans:
+        if plan.stripe_price is not None and plan.price is not None:
+            sandbox.seed_price(
+                price_id=plan.stripe_price,
+                product_name=plan.title,
+                unit_amount=plan.price.minor,
+                currency=plan.price.currency.lower(),
+                recurring="month",
+            )
+    for pack in catalogue.packs:
+        sandbox.seed_price(
+            price_id=pack.stripe_price,
+            product_name=pack.title,
+            unit_amount=pack.price.minor,
+            currency=pack.price.currency.lower(),
+        )
+    return catalogue
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves signals alone: whoever started the house decides when it closes."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _serving(app: Any, listening: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started:
+        if running.done():
+            break
+        await asyncio.sleep(0.01)
+    try:
+        if running.done():
+            await running
+        yield
+    finally:
+        server.should_exit = True
+        await running

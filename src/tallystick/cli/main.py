@@ -1,0 +1,142 @@
+"""The commands and their help, in one place; what they do stands in the modules next to this one."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tallystick.catalogue_file import default_catalogue
+from tallystick.cli import accounts, demo, serving
+from tallystick.cli.running import exits_cleanly
+
+app = typer.Typer(
+    name="tallystick",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help=(
+        "The credits layer for Python apps: monthly allowances, credit packs sold through Stripe, and a "
+        "ledger that proves every number.\n\n"
+        "[bold]To look around[/bold], without a Stripe account: [cyan]tallystick demo[/cyan]\n\n"
+        "[bold]To run it[/bold] with your own Stripe account: [cyan]tallystick migrate[/cyan], then "
+        "[cyan]tallystick serve[/cyan]. Started without settings, it says which ones it needs and where "
+        "to get each.\n\n"
+        "[bold]To look after it[/bold]: [cyan]tallystick credits show ACCOUNT[/cyan] and "
+        "[cyan]tallystick verify[/cyan].\n\n"
+        "Settings come from the environment or a .env file: DATABASE_URL, STRIPE_SECRET_KEY, "
+        "STRIPE_WEBHOOK_SECRET, STRIPE_CREDIT_PACK_200_PRICE_ID, STRIPE_PLUS_PRICE_ID, BASE_URL, SECRET_KEY, "
+        "PORT, TALLYSTICK_CATALOGUE."
+    ),
+)
+credits_app = typer.Typer(
+    name="credits", no_args_is_help=True, help="Look at an account, grant bonus credits, spend credits."
+)
+app.add_typer(credits_app)
+
+Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
+Key = Annotated[
+    str | None,
+    typer.Option(help="Idempotency key: the same key again changes nothing. Default: a new one."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+
+
+@app.command("demo")
+@exits_cleanly
+def run_demo(
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: throw away what earlier runs kept.")] = False,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once",
+            help="Do one whole purchase without a person, print each step, end with one line of JSON.",
+        ),
+    ] = False,
+    port: Annotated[int, typer.Option(help="Where the service listens; a free port if this one is taken.")] = 8000,
+    data: Annotated[Path, typer.Option(help="The folder that keeps the demo's data between runs.")] = Path(
+        "demo-data"
+    ),
+) -> None:
+    """Run everything on this machine: the service, seeded customers, and a local Stripe to pay at.
+
+    Needs no Stripe account, no database server and no settings. Stops on Ctrl-C.
+    """
+    if once:
+        raise typer.Exit(asyncio.run(demo.run_once()))
+    asyncio.run(demo.run(data, port=port, fresh=fresh))
+
+
+@app.command()
+@exits_cleanly
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Run the service with your own settings: pages for customers, API and Stripe webhook.
+
+    Exits with 2, and says what to do, when settings are missing or the schema is old.
+    """
+    serving.serve(host)
+
+
+@app.command()
+@exits_cleanly
+def migrate() -> None:
+    """Create the schema in DATABASE_URL, or bring it up to this version. Safe to repeat."""
+    asyncio.run(serving.migrate())
+
+
+@app.command()
+@exits_cleanly
+def verify(
+    account: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="One account; default: all.")] = None,
+) -> None:
+    """Replay every entry from nothing and compare with what the database says.
+
+    Exits with 1 and shows each difference when anything is off.
+    """
+    raise typer.Exit(asyncio.run(accounts.verify_ledger(account)))
+
+
+@app.command()
+def catalogue() -> None:
+    """Print the catalogue file that comes with Tallystick, to copy and change."""
+    Console().print(default_catalogue(), markup=False, highlight=False, end="")
+
+
+@credits_app.command("show")
+@exits_cleanly
+def credits_show(
+    account: Account,
+    entries: Annotated[int, typer.Option(help="How many of the latest entries to show.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show an account's balances and its latest entries."""
+    asyncio.run(accounts.show(account, entries=entries, as_json=as_json))
+
+
+@credits_app.command("grant")
+@exits_cleanly
+def credits_grant(
+    account: Account,
+    credits: Annotated[int, typer.Argument(help="How many bonus credits.")],
+    reason: Annotated[str, typer.Option(help="Why; the customer sees it in the history.")] = "",
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add bonus credits to an account. They never expire."""
+    asyncio.run(accounts.grant(account, credits, reason=reason, key=key, as_json=as_json))
+
+
+@credits_app.command("spend")
+@exits_cleanly
+def credits_spend(
+    account: Account,
+    amount: Annotated[int, typer.Argument(help="How many credits.")],
+    operation: Annotated[str, typer.Option(help="What for; the customer sees it in the history.")] = "",
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Spend credits of an account, monthly ones first, all or nothing."""
+    asyncio.run(accounts.spend(account, amount, operation=operation, key=key, as_json=as_json))

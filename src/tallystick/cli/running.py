@@ -1,0 +1,34 @@
+"""How every command ends: errors as one clear message on stderr and an exit code, never a traceback."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+from rich.console import Console
+
+from tallystick.config import ConfigurationError
+from tallystick.database.schema import SchemaOutOfDate
+from tallystick.domain.errors import TallystickError
+
+P = ParamSpec("P")
+
+EXIT_REFUSED = 1
+EXIT_SETTINGS = 2
+
+
+def exits_cleanly(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn our errors into a message and an exit code: 2 for what the operator must set up, else 1."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except TallystickError as error:
+            Console(stderr=True).print(error.message, style="red", markup=False, highlight=False)
+            needs_set_up = isinstance(error, ConfigurationError | SchemaOutOfDate)
+            raise typer.Exit(EXIT_SETTINGS if needs_set_up else EXIT_REFUSED) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+    return run

@@ -1,0 +1,42 @@
+"""`tallystick serve` and `tallystick migrate`."""
+
+import asyncio
+
+import uvicorn
+from rich.console import Console
+
+from tallystick.config import environment, load_database_url, load_settings
+from tallystick.database.schema import pending_revisions, require_current, upgrade
+from tallystick.logs import configure_logging
+from tallystick.service import Tallystick
+from tallystick.web.app import WebSettings, create_app
+
+
+def serve(host: str) -> None:
+    """Run the service until it is stopped. Raises ConfigurationError or SchemaOutOfDate before it starts."""
+    configure_logging()
+    settings = load_settings(environment())
+    asyncio.run(require_current(settings.database_url))
+    credits = Tallystick(
+        settings.database_url,
+        plans=settings.catalogue.plans,
+        packs=settings.catalogue.packs,
+        stripe_secret_key=settings.stripe_secret_key,
+        stripe_webhook_secrets=settings.stripe_webhook_secrets,
+        stripe_api_base=settings.stripe_api_base,
+        base_url=settings.base_url,
+    )
+    app = create_app(credits, WebSettings(base_url=settings.base_url, secret_key=settings.secret_key))
+    uvicorn.run(app, host=host, port=settings.port, log_config=None, access_log=False, server_header=False)
+
+
+async def migrate() -> None:
+    """Create or upgrade the schema of DATABASE_URL and say what was done."""
+    url = load_database_url(environment())
+    pending = await pending_revisions(url)
+    console = Console()
+    if not pending:
+        console.print("The schema is up to date.")
+        return
+    await upgrade(url)
+    console.print(f"Applied {', '.join(pending)}. The schema is up to date.", highlight=False)

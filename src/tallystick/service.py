@@ -1,0 +1,320 @@
+"""What a host application holds in its hand: one object that ties ledger and billing together.
+
+Used in three ways, all the same code: run as a service, mounted in a FastAPI application, or called as
+a library. Knows nothing of HTTP; `router` fetches the web room only when it is asked for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+
+from tallystick.billing import Billing
+from tallystick.clock import Clock, system_clock
+from tallystick.config import environment, load_stripe_settings
+from tallystick.database.engine import Database
+from tallystick.database.schema import create_if_empty, require_current
+from tallystick.domain.account import Account, Entry, GrantKind
+from tallystick.domain.catalogue import Catalogue, Pack, Plan
+from tallystick.domain.commands import GrantBonus, OpenAccount, SetPlan, Spend
+from tallystick.domain.errors import AccountExists, IdempotencyConflict, TallystickError, Unavailable, UnknownAccount
+from tallystick.ledger import Ledger
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+SWEEP_SECONDS = 60
+"""How often accounts that nobody touches are settled. Balances do not depend on it (S14)."""
+
+log = structlog.get_logger(__name__)
+
+
+class BillingNotConfigured(TallystickError):
+    """Something that needs Stripe was asked of an installation without a Stripe key."""
+
+    code = "billing_not_configured"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Payments are not set up here: there is no Stripe key. Nothing was changed. "
+            "Set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET, or give them to Tallystick()."
+        )
+
+
+class NotOpen(TallystickError):
+    """Tallystick was used before it was opened, or after it was closed."""
+
+    code = "not_open"
+
+    def __init__(self) -> None:
+        super().__init__("Open Tallystick first: `async with credits:`, or FastAPI(lifespan=credits.lifespan).")
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account has at one instant, in credits (S6).
+
+    `allowance` is the size of the open allowance that `monthly` is left of, 0 when none is open;
+    `resets_at` is when it ends.
+    """
+
+    account_id: str
+    plan: str
+    monthly: int
+    allowance: int
+    bonus: int
+    held: int
+    available: int
+    debt: int
+    resets_at: datetime | None
+    can_buy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A spend that happened: how much came from where, and the balances after it (S10).
+
+    `replayed` is True when this answers a key that was used before (S7): nothing was spent again.
+    """
+
+    seq: int
+    amount: int
+    monthly: int
+    bonus: int
+    available: int
+    replayed: bool
+
+
+class Tallystick:
+    """The credits layer of one application.
+
+    `plans` and `packs` are the catalogue; the first plan is where every account starts. What is not
+    given of Stripe is read from STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_BASE and BASE_URL.
+    Without a Stripe key everything but buying works. Buyers come back to `success_path` (with
+    `session_id`) or `cancel_path` of `base_url`.
+    """
+
+    def __init__(
+        self,
+        database_url: str = "sqlite:///tallystick.db",
+        *,
+        plans: Iterable[Plan],
+        packs: Iterable[Pack] = (),
+        stripe_secret_key: str | None = None,
+        stripe_webhook_secrets: Iterable[str] | None = None,
+        stripe_api_base: str | None = None,
+        base_url: str | None = None,
+        success_path: str = "/purchases/return",
+        cancel_path: str = "/dashboard",
+        clock: Clock = system_clock,
+    ) -> None:
+        self.database_url = database_url
+        self.catalogue = Catalogue(plans, packs)
+        self.clock = clock
+        self.stripe = load_stripe_settings(
+            environment(),
+            secret_key=stripe_secret_key,
+            webhook_secrets=None if stripe_webhook_secrets is None else tuple(stripe_webhook_secrets),
+            api_base=stripe_api_base,
+            base_url=base_url,
+            success_path=success_path,
+            cancel_path=cancel_path,
+        )
+        self._open: _Open | None = None
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Connect, create the schema in an empty database, and start the work in the background.
+
+        Raises SchemaOutOfDate when the database is older than this version of Tallystick.
+        """
+        if self._open is not None:
+            return
+        await create_if_empty(self.database_url)
+        await require_current(self.database_url)
+        self._open = await _Open.start(self)
+
+    async def close(self) -> None:
+        """Finish what is under way and disconnect. Every acknowledged command is already safe."""
+        opened, self._open = self._open, None
+        if opened is not None:
+            await opened.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
+        """The lifespan of an ASGI application that mounts Tallystick."""
+        async with self:
+            yield
+
+    def router(self, *, current_user: Callable[..., Any]) -> "APIRouter":
+        """The HTTP routes a host application mounts.
+
+        `current_user` is a FastAPI dependency that returns the account id of who is signed in, or None.
+        """
+        # The one import upwards, and only when it is asked for: the library needs no web server.
+        from tallystick.web.router import make_router
+
+        return make_router(self, current_user)
+
+    # What it is made of
+
+    @property
+    def database(self) -> Database:
+        """The tables that are not the ledger's."""
+        return self._opened.database
+
+    @property
+    def ledger(self) -> Ledger:
+        """The one door to an account."""
+        return self._opened.ledger
+
+    @property
+    def billing(self) -> Billing:
+        """Everything that has to do with Stripe. Raises BillingNotConfigured without a Stripe key."""
+        billing = self._opened.billing
+        if billing is None:
+            raise BillingNotConfigured
+        return billing
+
+    @property
+    def _opened(self) -> "_Open":
+        if self._open is None:
+            raise NotOpen
+        return self._open
+
+    # Credits
+
+    async def open_account(self, account_id: str, plan: str | None = None) -> Balance:
+        """Open an account on `plan` (default: the first), or leave it as it is when it is already open."""
+        with suppress(UnknownAccount):
+            return await self.balance(account_id)
+        wanted = plan or self.catalogue.first_plan.name
+        # Somebody else opened it in the meantime: it stays as it is.
+        with suppress(AccountExists, IdempotencyConflict):
+            await self.ledger.submit(OpenAccount(account_id=account_id, plan=wanted))
+        return await self.balance(account_id)
+
+    async def balance(self, account_id: str) -> Balance:
+        """What the account has now. Raises UnknownAccount."""
+        return self._balance(await self.ledger.account(account_id))
+
+    async def spend(self, account_id: str, amount: int, *, key: str, operation: str = "") -> Spent:
+        """Consume `amount` credits, monthly ones first (S10), once per `key` (S7).
+
+        Raises InvalidAmount, UnknownAccount, InsufficientCredits, IdempotencyConflict; each changes nothing.
+        """
+        receipt = await self.ledger.submit(Spend(account_id=account_id, key=key, amount=amount, operation=operation))
+        entry = receipt.entry
+        return Spent(
+            seq=entry.seq,
+            amount=amount,
+            monthly=entry.from_monthly,
+            bonus=entry.from_bonus,
+            available=entry.available,
+            replayed=receipt.replayed,
+        )
+
+    async def grant(
+        self,
+        account_id: str,
+        credits: int,
+        *,
+        key: str,
+        kind: GrantKind = GrantKind.ADJUSTED,
+        effective_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        reason: str = "",
+    ) -> Balance:
+        """Add bonus credits, once per `key` (S7). Returns the balance after it."""
+        await self.ledger.submit(
+            GrantBonus(
+                account_id=account_id,
+                key=key,
+                credits=credits,
+                kind=kind,
+                effective_at=effective_at,
+                expires_at=expires_at,
+                reason=reason,
+            )
+        )
+        return await self.balance(account_id)
+
+    async def set_plan(self, account_id: str, plan: str, *, key: str, reason: str = "") -> Balance:
+        """Put the account on `plan` now. Bonus credits stay (S18). Returns the balance after it."""
+        await self.ledger.submit(SetPlan(account_id=account_id, key=key, plan=plan, reason=reason))
+        return await self.balance(account_id)
+
+    async def entries(self, account_id: str, *, before: int | None = None, limit: int = 50) -> list[Entry]:
+        """The account's entries, newest first; `before` is the number of the last one seen."""
+        return await self.ledger.entries(account_id, before=before, limit=limit)
+
+    def _balance(self, account: Account) -> Balance:
+        plan = self.catalogue.plan(account.plan)
+        resets_at = account.resets_at(self.clock())
+        open_allowance = account.allowance if resets_at is not None else None
+        return Balance(
+            account_id=account.id,
+            plan=account.plan,
+            monthly=account.monthly,
+            allowance=0 if open_allowance is None else open_allowance.credits,
+            bonus=account.bonus,
+            held=account.held,
+            available=account.available,
+            debt=account.debt,
+            resets_at=resets_at,
+            can_buy=plan is not None and plan.can_buy,
+        )
+
+
+@dataclass(slots=True)
+class _Open:
+    """What exists between open and close."""
+
+    database: Database
+    ledger: Ledger
+    billing: Billing | None
+    stopping: asyncio.Event
+    tasks: tuple[asyncio.Task[None], ...]
+
+    @classmethod
+    async def start(cls, credits: Tallystick) -> "_Open":
+        database = Database.connect(credits.database_url)
+        ledger = await Ledger.open(credits.database_url, credits.catalogue, credits.clock)
+        stopping = asyncio.Event()
+        tasks = [asyncio.create_task(_sweep(ledger, stopping), name="tallystick sweep")]
+        billing = None
+        if credits.stripe is not None:
+            billing = Billing(credits.stripe, database, ledger, credits.catalogue, credits.clock)
+            tasks.append(asyncio.create_task(billing.run_inbox(stopping), name="tallystick inbox"))
+        return cls(database, ledger, billing, stopping, tuple(tasks))
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        await asyncio.gather(*self.tasks)
+        if self.billing is not None:
+            await self.billing.close()
+        await self.ledger.close()
+        await self.database.close()
+
+
+async def _sweep(ledger: Ledger, stopping: asyncio.Event) -> None:
+    """Settle accounts that nobody touches, until told to stop (S14)."""
+    while not stopping.is_set():
+        try:
+            await ledger.sweep()
+        except Unavailable as error:
+            log.warning("sweep_postponed", reason=error.message)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), SWEEP_SECONDS)

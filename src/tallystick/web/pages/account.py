@@ -1,0 +1,89 @@
+"""What a customer sees of their account: dashboard, settings, history."""
+
+import secrets
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import Response
+
+from tallystick.domain.errors import InsufficientCredits
+from tallystick.service import BillingNotConfigured, Spent
+from tallystick.web import views
+from tallystick.web.context import SignedIn, Site, TheSite
+from tallystick.web.problems import RequestRefused
+from tallystick.web.users import User
+
+GENERATE_COST = 3
+RECENT = 5
+PAGE = 25
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/dashboard")
+async def dashboard(request: Request, site: TheSite, user: SignedIn, purchase: str = "") -> Response:
+    """Balances, the way to more, and what happened lately."""
+    return site.page(request, "dashboard.html", cancelled=purchase == "cancelled", **await _account(site, user))
+
+
+@router.post("/generate")
+async def generate(
+    request: Request, site: TheSite, user: SignedIn, key: Annotated[str, Form(max_length=100)]
+) -> Response:
+    """The demo's work: spends credits, once per rendered button. Answers with the account's part of the page."""
+    if not site.settings.demo:
+        raise RequestRefused("not_found", "There is nothing here.")
+    spent: Spent | None = None
+    refused: InsufficientCredits | None = None
+    try:
+        spent = await site.credits.spend(user.account_id, GENERATE_COST, key=f"generate:{key}", operation="Generate")
+    except InsufficientCredits as error:
+        refused = error
+    shown = {**await _account(site, user), "spent": spent, "refused": refused}
+    return site.page(request, "account.html", **shown)
+
+
+@router.get("/settings")
+async def settings(request: Request, site: TheSite, user: SignedIn) -> Response:
+    """Monthly, bonus and total apart, and the subscription."""
+    account = await _account(site, user)
+    return site.page(request, "settings.html", subscription=await _subscription(site, user), **account)
+
+
+@router.get("/history")
+async def history(
+    request: Request, site: TheSite, user: SignedIn, before: Annotated[int | None, Query(ge=1)] = None
+) -> Response:
+    """All entries, newest first."""
+    found = await site.credits.entries(user.account_id, before=before, limit=PAGE)
+    more = found[-1].seq if len(found) == PAGE and found[-1].seq > 1 else None
+    return site.page(
+        request, "history.html", entries=[views.entry_view(e) for e in found], more=more, first=before is None
+    )
+
+
+async def _account(site: Site, user: User) -> dict[str, Any]:
+    """What the account's part of a page shows."""
+    credits = site.credits
+    balance = await credits.open_account(user.account_id)
+    packs = credits.catalogue.packs
+    better = [plan for plan in credits.catalogue.plans if plan.can_buy and plan.stripe_price is not None]
+    return {
+        "balance": balance,
+        "plan": credits.catalogue.plan(balance.plan),
+        "pack": packs[0] if packs and balance.can_buy else None,
+        "better_plan": better[0] if better and not balance.can_buy else None,
+        "resets_in": None if balance.resets_at is None else views.until(balance.resets_at, credits.clock()),
+        "entries": [views.entry_view(e) for e in await credits.entries(user.account_id, limit=RECENT)],
+        "generate_cost": GENERATE_COST,
+        "generate_key": secrets.token_urlsafe(16),
+        "spent": None,
+        "refused": None,
+    }
+
+
+async def _subscription(site: Site, user: User) -> Any:
+    try:
+        return await site.credits.billing.subscription(user.account_id)
+    except BillingNotConfigured:
+        return None

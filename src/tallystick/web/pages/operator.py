@@ -1,0 +1,26 @@
+"""What an operator looks at: purchases that need a person, events that could not be worked."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from tallystick.billing import EventStatus, PurchaseStatus
+from tallystick.web.context import Operator, TheSite
+
+router = APIRouter(include_in_schema=False)
+
+SHOWN = 50
+
+
+@router.get("/operator")
+async def overview(request: Request, site: TheSite, user: Operator) -> Response:
+    """Everything that waits for a person, then what happened lately."""
+    billing = site.credits.billing
+    return site.page(
+        request,
+        "operator.html",
+        operator=user,
+        review=await billing.latest_purchases(SHOWN, PurchaseStatus.NEEDS_REVIEW),
+        parked=await billing.latest_events(SHOWN, EventStatus.PARKED),
+        pending=await billing.latest_events(SHOWN, EventStatus.PENDING),
+        purchases=await billing.latest_purchases(SHOWN),
+    )

@@ -1,0 +1,162 @@
+"""Errors over HTTP: RFC 9457 problem documents with stable codes, for the API wherever it is mounted."""
+
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from tallystick.domain.errors import TallystickError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+STATUSES = {
+    "not_signed_in": 401,
+    "insufficient_credits": 402,
+    "plan_required": 403,
+    "cross_site": 403,
+    "operators_only": 403,
+    "unknown_account": 404,
+    "unknown_purchase": 404,
+    "unknown_pack": 404,
+    "unknown_plan": 404,
+    "not_found": 404,
+    "already_on_plan": 409,
+    "account_exists": 409,
+    "plan_not_for_sale": 409,
+    "body_too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid_input": 422,
+    "invalid_amount": 422,
+    "invalid_money": 422,
+    "invalid_instant": 422,
+    "idempotency_conflict": 422,
+    "balance_too_large": 422,
+    "grant_expired": 422,
+    "too_many_attempts": 429,
+    "malformed_json": 400,
+    "signature_missing": 400,
+    "signature_invalid": 400,
+    "signature_stale": 400,
+    "wrong_mode": 400,
+    "not_an_event": 400,
+    "stripe_rejected": 502,
+    "price_mismatch": 502,
+    "unavailable": 503,
+    "stripe_unavailable": 503,
+    "ledger_unavailable": 503,
+    "overloaded": 503,
+    "billing_not_configured": 503,
+    "webhook_not_configured": 503,
+}
+"""The HTTP status of each code. What is not here is our fault: 500."""
+
+_TITLES = {
+    400: "The request cannot be understood",
+    401: "Sign in first",
+    402: "Not enough credits",
+    403: "Not allowed",
+    404: "Not found",
+    409: "Not possible as things are",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "The request cannot be used",
+    429: "Too many attempts",
+    500: "Something went wrong on our side",
+    502: "The payment service refused",
+    503: "Not available right now",
+}
+
+
+class RequestRefused(TallystickError):
+    """A request that does not get as far as the house. `code` is one of STATUSES."""
+
+    def __init__(self, code: str, message: str, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.code = code  # type: ignore[misc]
+
+
+class NotSignedIn(TallystickError):
+    """Nobody is signed in."""
+
+    code = "not_signed_in"
+
+    def __init__(self) -> None:
+        super().__init__("You are not signed in. Nothing was changed. Sign in and try again.")
+
+
+def status_of(error: TallystickError) -> int:
+    """The HTTP status of an error."""
+    return STATUSES.get(error.code, 500)
+
+
+def title_of(status: int) -> str:
+    """A short summary of a status, the same for all of its problems."""
+    return _TITLES.get(status, _TITLES[500])
+
+
+def problem(error: TallystickError) -> Response:
+    """The problem document of an error."""
+    status = status_of(error)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Session"
+    return JSONResponse(
+        {
+            "type": f"urn:tallystick:problem:{error.code}",
+            "title": title_of(status),
+            "status": status,
+            "detail": error.message,
+            "code": error.code,
+            **error.details,
+        },
+        status,
+        headers,
+        media_type="application/problem+json",
+    )
+
+
+def unexpected(error: Exception) -> tuple[str, Response]:
+    """What a caller is told of an error that nobody foresaw: an id to ask for, and nothing of its inside."""
+    incident = uuid.uuid4().hex[:12]
+    log.error("internal_error", incident=incident, exc_info=error)
+    body = {
+        "type": "urn:tallystick:problem:internal_error",
+        "title": title_of(500),
+        "status": 500,
+        "detail": f"An error on our side; it has been noted as {incident}. It is safe to try again.",
+        "code": "internal_error",
+        "incident": incident,
+    }
+    return incident, JSONResponse(body, 500, media_type="application/problem+json")
+
+
+def from_validation(error: RequestValidationError) -> RequestRefused:
+    """FastAPI's complaint about a request in our words."""
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return RequestRefused("malformed_json", "The body is not JSON. Nothing was changed.")
+    wrong = [{"where": ".".join(str(part) for part in item["loc"]), "what": item["msg"]} for item in found]
+    named = "; ".join(f"{item['where']}: {item['what']}" for item in wrong)
+    return RequestRefused("invalid_input", f"The request cannot be used: {named}. Nothing was changed.", errors=wrong)
+
+
+class ProblemRoute(APIRoute):
+    """A route whose errors are problem documents, also inside a host application with handlers of its own."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_problems(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                return problem(from_validation(error))
+            except TallystickError as error:
+                return problem(error)
+
+        return handle_problems

@@ -1,0 +1,76 @@
+"""What every answer and every request has to do with safety: headers, and no state changed from other sites."""
+
+from asgi_cross_origin_protection import CrossOriginProtection
+from fastapi import Request
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tallystick.web.problems import RequestRefused
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+async def same_site_only(request: Request) -> None:
+    """Refuse a state-changing request that another site caused (CSRF). A dependency for all routes."""
+    blocked = True
+
+    async def allowed(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        nonlocal blocked
+        blocked = False
+
+    async def denied(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        return None
+
+    async def unsent(_message: Message) -> None:
+        return None
+
+    await CrossOriginProtection(allowed, deny_app=denied)(request.scope, request.receive, unsent)
+    if blocked:
+        raise RequestRefused(
+            "cross_site", "This request came from another site, so it was not carried out. Nothing was changed."
+        )
+
+
+class SecurityHeaders:
+    """Adds security headers to every answer; `https` also tells browsers to stay with it."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self._app = app
+        self._headers = {
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Referrer-Policy": "strict-origin-when-cross-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+        }
+        if https:
+            self._headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                # Pages show balances and must not outlive a sign-out; static files change with the version.
+                fresh = not scope["path"].startswith("/static/")
+                headers.setdefault("Cache-Control", "no-store" if fresh else "public, max-age=3600")
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

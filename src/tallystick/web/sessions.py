@@ -1,0 +1,67 @@
+"""Who is signed in: an opaque token in a cookie, its HMAC in the database."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, insert, select, update
+
+from tallystick.clock import Clock
+from tallystick.database.engine import Database
+from tallystick.database.tables import sessions
+
+COOKIE = "tallystick_session"
+LIFETIME = timedelta(days=30)
+_RENEW_AFTER = timedelta(days=1)
+
+
+class Sessions:
+    """Sessions of signed-in users. Whoever reads the table cannot sign in with what is in it."""
+
+    def __init__(self, database: Database, clock: Clock, secret_key: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._key = secret_key.encode()
+
+    async def start(self, user_id: str) -> str:
+        """A new session; returns the token for the cookie. Forgets the user's sessions that have run out."""
+        token = secrets.token_urlsafe(32)
+        now = self._clock()
+        async with self._database.write() as connection:
+            await connection.execute(
+                delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= now)
+            )
+            await connection.execute(
+                insert(sessions).values(
+                    token_hash=self._hash(token), user_id=user_id, created_at=now, expires_at=now + LIFETIME
+                )
+            )
+        return token
+
+    async def user_id(self, token: str) -> str | None:
+        """Whose session this is, or None. A session in use stays alive."""
+        now = self._clock()
+        query = select(sessions.c.user_id, sessions.c.expires_at).where(sessions.c.token_hash == self._hash(token))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None or row.expires_at <= now:
+            return None
+        if row.expires_at - now < LIFETIME - _RENEW_AFTER:
+            await self._renew(token, now)
+        user_id: str = row.user_id
+        return user_id
+
+    async def end(self, token: str) -> None:
+        """Sign out."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(sessions).where(sessions.c.token_hash == self._hash(token)))
+
+    async def _renew(self, token: str, now: datetime) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(sessions).where(sessions.c.token_hash == self._hash(token)).values(expires_at=now + LIFETIME)
+            )
+
+    def _hash(self, token: str) -> str:
+        return hmac.new(self._key, token.encode(), hashlib.sha256).hexdigest()
