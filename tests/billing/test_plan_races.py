@@ -1,0 +1,127 @@
+"""S15, S16, S27: plans when two processes, two subscriptions or a price that has left the catalogue are about."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from stripe_sandbox import Sandbox, SandboxServer
+from stripe_sandbox import subscriptions as stripe_subscriptions
+from tallystick.billing import Billing
+from tallystick.clock import system_clock
+from tallystick.domain.catalogue import Catalogue, Plan
+from tallystick.domain.commands import SetPlan
+from tests.billing.conftest import Shop, make_shop, seed
+from tests.billing.test_plans import subscribe
+from tests.conftest import PLUS_PRICE
+
+
+@pytest.fixture
+async def other(shop: Shop, catalogue: Catalogue) -> AsyncIterator[Billing]:
+    """Billing of another process on the same database: it shares no lock with the first."""
+    billing = Billing(shop.settings, shop.database, shop.ledger, catalogue, system_clock)
+    yield billing
+    await billing.close()
+
+
+async def second_subscription(shop: Shop) -> str:
+    (customer,) = shop.sandbox.store.newest_first("customer")
+    session = await shop.stripe.v1.checkout.sessions.create_async(
+        {
+            "mode": "subscription",
+            "customer": customer["id"],
+            "success_url": "http://shop.test/",
+            "line_items": [{"price": PLUS_PRICE, "quantity": 1}],
+        }
+    )
+    assert await shop.pay(str(session.url)) == 303
+    newest: str = shop.sandbox.store.newest_first("subscription")[0]["id"]
+    return newest
+
+
+async def test_s16_one_of_two_subscriptions_ending_leaves_the_plan_of_the_other(shop: Shop) -> None:
+    await shop.open(plan="free")
+    first = await subscribe(shop)
+    second = await second_subscription(shop)
+    await shop.deliver()
+    await shop.stripe.v1.subscriptions.cancel_async(first)
+    await shop.deliver()
+    assert (await shop.account()).plan == "plus"
+    live = await shop.billing.subscription("acme")
+    assert live is not None
+    assert live.id == second
+    await shop.stripe.v1.subscriptions.cancel_async(second)
+    await shop.deliver()
+    assert (await shop.account()).plan == "free"
+
+
+async def test_s27_a_subscription_that_begins_while_another_one_ends_is_not_lost(
+    shop: Shop, other: Billing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.open(plan="free")
+    first = await subscribe(shop)
+    second = await second_subscription(shop)
+    await shop.stripe.v1.subscriptions.cancel_async(first)
+    submit = shop.ledger.submit
+
+    async def submit_late(command: Any) -> Any:
+        if isinstance(command, SetPlan) and command.plan == "free":
+            monkeypatch.undo()
+            await other._subscriptions.sync(second)
+        return await submit(command)
+
+    monkeypatch.setattr(shop.ledger, "submit", submit_late)
+    await shop.billing._subscriptions.sync(first)
+    assert (await shop.account()).plan == "plus"
+
+
+async def test_s27_an_older_answer_of_stripe_does_not_overwrite_a_newer_one(
+    shop: Shop, other: Billing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.open(plan="free")
+    id = await subscribe(shop)
+    api = shop.billing._subscriptions._api
+    ask = api.subscription
+
+    async def answer_late(subscription_id: str) -> dict[str, Any]:
+        old = await ask(subscription_id)
+        assert old["status"] == "active"
+        await shop.stripe.v1.subscriptions.cancel_async(id)
+        await other._subscriptions.sync(id)
+        return old
+
+    monkeypatch.setattr(api, "subscription", answer_late)
+    await shop.billing._subscriptions.sync(id)
+    assert (await shop.account()).plan == "free"
+    kept = await shop.billing.subscription("acme")
+    assert kept is not None
+    assert kept.status == "canceled"
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+async def test_s15_a_subscriber_at_a_price_that_left_the_catalogue_keeps_the_plan(
+    database_url: str, catalogue: Catalogue, seen_before: bool
+) -> None:
+    dearer = Catalogue([Plan("free", 25), Plan("plus", 500, can_buy=True, stripe_price="price_dearer")])
+    async with SandboxServer(Sandbox()) as server:
+        seed(server.sandbox)
+        async with make_shop(database_url, catalogue, server) as shop:
+            await shop.open(plan="free")
+            started = await shop.billing.start_plan_checkout("acme", plan="plus")
+            assert await shop.pay(started.url) == 303
+            if seen_before:
+                await shop.deliver()
+        async with make_shop(database_url, dearer, server) as shop:
+            await shop.deliver()
+            account = await shop.account()
+            assert (account.plan, account.monthly) == ("plus", 500)
+            shop.sandbox.advance(32 * 86_400)
+            stripe_subscriptions.renew_due(shop.sandbox)
+            await shop.deliver()
+            (coming,) = (await shop.account()).scheduled
+            assert coming.grant.remaining == 500
+            (subscription,) = shop.sandbox.store.newest_first("subscription")
+            await shop.stripe.v1.subscriptions.cancel_async(subscription["id"])
+            await shop.deliver()
+            assert (await shop.account()).plan == "free"
+            await shop.assert_proven()
