@@ -7,7 +7,7 @@ import structlog
 
 from tallystick.billing.checkout import Checkout, StartedCheckout
 from tallystick.billing.customers import Customers
-from tallystick.billing.errors import UnknownPurchase
+from tallystick.billing.errors import StripeRejected, UnknownPurchase
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import EventStatus, Handler, Inbox, StoredEvent
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
@@ -64,7 +64,7 @@ class Billing:
         purchase = await self.purchase_of_session(account_id, checkout_session_id)
         try:
             return await self._fulfilment.fulfil(checkout_session_id) or purchase
-        except Unavailable as error:
+        except (Unavailable, StripeRejected) as error:
             # The buyer has paid and must not see an error for that: the webhook will bring it up to date.
             log.warning("return_not_confirmed", purchase_id=purchase.id, reason=error.code)
             return purchase

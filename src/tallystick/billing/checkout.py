@@ -1,15 +1,13 @@
 """The way out to Stripe: a purchase with frozen terms, and the checkout session where it is paid (S19, S20)."""
 
-import asyncio
 import uuid
-from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
-from tallystick.billing.customers import Customers
+from tallystick.billing.customers import Customers, client_reference
 from tallystick.billing.errors import (
     AlreadyOnPlan,
     PlanNotForSale,
@@ -17,11 +15,13 @@ from tallystick.billing.errors import (
     PriceMismatch,
     UnknownPack,
 )
+from tallystick.billing.locks import Locks
 from tallystick.billing.purchases import Purchases, new_purchase_id
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
+from tallystick.billing.subscriptions import LIVE
 from tallystick.clock import Clock
 from tallystick.domain.amounts import Money
-from tallystick.domain.catalogue import Catalogue, Pack
+from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.domain.errors import UnknownPlan
 from tallystick.ledger import Ledger
 
@@ -62,7 +62,7 @@ class Checkout:
         self._purchases = purchases
         self._customers = customers
         self._clock = clock
-        self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._one_at_a_time = Locks()
 
     async def of_pack(self, account_id: str, pack_id: str | None, email: str | None) -> StartedCheckout:
         """Start the purchase of a pack (default: the catalogue's first).
@@ -78,14 +78,18 @@ class Checkout:
             raise PlanRequired(account.plan, [plan.name for plan in self._catalogue.plans if plan.can_buy])
         pack = self._pack(pack_id)
         # A double click must not start two purchases; within this process that is what the lock is for.
-        async with self._one_at_a_time[account_id]:
+        async with self._one_at_a_time.of(account_id):
             reusable = await self._purchases.still_open(account_id, pack, self._clock() + REUSE_MARGIN)
             if reusable is not None:
                 return StartedCheckout(reusable.checkout_url, reusable.id)
             return await self._start(account_id, pack, email)
 
     async def of_plan(self, account_id: str, plan_name: str, email: str | None) -> StartedCheckout:
-        """Start a subscription to a plan. Raises UnknownPlan, PlanNotForSale, AlreadyOnPlan, and as above."""
+        """Start a subscription to a plan. Raises UnknownPlan, PlanNotForSale, AlreadyOnPlan, and as above.
+
+        Two clicks must not end in two subscriptions that both charge every month, so Stripe is asked what
+        there is: our own books learn of a payment only when its event arrives.
+        """
         plan = self._catalogue.plan(plan_name)
         if plan is None:
             raise UnknownPlan(plan_name, tuple(plan.name for plan in self._catalogue.plans))
@@ -94,16 +98,41 @@ class Checkout:
         account = await self._ledger.account(account_id)
         if account.plan == plan_name:
             raise AlreadyOnPlan(plan_name)
-        metadata = {"account_id": account_id, "plan": plan_name}
-        params = {
-            **await self._common(account_id, email, plan.stripe_price),
-            "mode": "subscription",
-            "metadata": metadata,
-            "subscription_data": {"metadata": metadata},
-            "success_url": self._return_url(self._settings.plan_success_path),
-        }
-        session = await self._api.create_session(params, f"tallystick-plan-{uuid.uuid4()}")
-        return StartedCheckout(session["url"], None)
+        async with self._one_at_a_time.of(account_id):
+            customer = await self._customers.ensure(account_id, email)
+            if await self._is_subscribed(customer, plan):
+                raise AlreadyOnPlan(plan_name)
+            open_one = await self._open_plan_session(customer, plan)
+            if open_one is not None:
+                return StartedCheckout(open_one["url"], None)
+            metadata = {"account_id": account_id, "plan": plan_name, "price": plan.stripe_price}
+            params = {
+                **await self._common(account_id, email, plan.stripe_price),
+                "mode": "subscription",
+                "metadata": metadata,
+                "subscription_data": {"metadata": metadata},
+                "success_url": self._return_url(self._settings.plan_success_path),
+            }
+            session = await self._api.create_session(params, f"tallystick-plan-{uuid.uuid4()}")
+            return StartedCheckout(session["url"], None)
+
+    async def _is_subscribed(self, customer: str, plan: Plan) -> bool:
+        return any(
+            item["price"]["id"] == plan.stripe_price
+            for subscription in await self._api.subscriptions_of(customer)
+            if subscription["status"] in LIVE
+            for item in subscription["items"]["data"]
+        )
+
+    async def _open_plan_session(self, customer: str, plan: Plan) -> dict[str, Any] | None:
+        """A checkout of the same plan at the same price that is still open, to be used again."""
+        success_url = self._return_url(self._settings.plan_success_path)
+        for session in await self._api.open_sessions_of(customer):
+            lives_on = datetime.fromtimestamp(session["expires_at"], UTC) > self._clock() + REUSE_MARGIN
+            same = (session.get("metadata") or {}).get("price") == plan.stripe_price
+            if session["mode"] == "subscription" and same and lives_on and session["success_url"] == success_url:
+                return session
+        return None
 
     async def _start(self, account_id: str, pack: Pack, email: str | None) -> StartedCheckout:
         purchase_id = new_purchase_id()
@@ -135,7 +164,7 @@ class Checkout:
     async def _common(self, account_id: str, email: str | None, price: str) -> dict[str, Any]:
         return {
             "customer": await self._customers.ensure(account_id, email),
-            "client_reference_id": account_id,
+            "client_reference_id": client_reference(account_id),
             "line_items": [{"price": price, "quantity": 1}],
             "cancel_url": f"{self._settings.base_url}{self._settings.cancel_path}?purchase=cancelled",
         }

@@ -11,6 +11,11 @@ from tallystick.database.engine import Database
 from tallystick.database.tables import customers
 
 
+def client_reference(account_id: str) -> str:
+    """The account as a session's client_reference_id, for which Stripe has 200 characters."""
+    return account_id[:200]
+
+
 class Customers:
     """Which customer of Stripe belongs to which account."""
 

@@ -72,7 +72,7 @@ class StripeUnavailable(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(
-            "The payment service did not answer in time. Nothing was charged. Please try again in a few seconds."
+            "The payment service did not answer in time. Nothing was changed. Please try again in a few seconds."
         )
 
 

@@ -4,18 +4,22 @@ from typing import Any
 
 import structlog
 
-from tallystick.billing.customers import Customers
+from tallystick.billing.customers import Customers, client_reference
 from tallystick.billing.errors import NeedsOperator
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.domain.account import GrantKind
 from tallystick.domain.commands import GrantBonus
+from tallystick.domain.errors import Refusal
 from tallystick.ledger import Ledger
 
 PAID = ("paid", "no_payment_required")
 _UNSETTLED = (PurchaseStatus.OPEN, PurchaseStatus.PENDING)
 # What Stripe says has been paid is credited even if an earlier message had ended the purchase.
 _CREDITABLE = (*_UNSETTLED, PurchaseStatus.EXPIRED, PurchaseStatus.FAILED)
+
+# A payment intent of a completed session in one of these waits for nothing any more.
+_NOT_COMING = ("requires_payment_method", "canceled")
 
 log = structlog.get_logger(__name__)
 
@@ -54,21 +58,20 @@ class Fulfilment:
             return None
         problem = await self._disagreement(purchase, session)
         if problem is not None:
-            log.warning("purchase_needs_review", purchase_id=purchase.id, problem=problem)
-            return await self._purchases.move(
-                purchase, PurchaseStatus.NEEDS_REVIEW, leaving=_CREDITABLE, problem=problem
-            )
+            return await self._review(purchase, problem)
         if session["payment_status"] in PAID and session["status"] == "complete":
             return await self._credit(purchase, session)
         if session["status"] == "expired":
             return await self._purchases.move(purchase, PurchaseStatus.EXPIRED, leaving=_UNSETTLED)
         if session["status"] == "complete":
-            return await self._purchases.move(
+            purchase = await self._purchases.move(
                 purchase,
                 PurchaseStatus.PENDING,
                 leaving=[PurchaseStatus.OPEN],
-                payment_intent_id=session["payment_intent"],
+                payment_intent_id=_intent_id(session),
             )
+            if (session["payment_intent"] or {}).get("status") in _NOT_COMING:
+                return await self._fail(purchase)
         return purchase
 
     async def payment_failed(self, checkout_session_id: str) -> Purchase | None:
@@ -76,6 +79,9 @@ class Fulfilment:
         purchase = await self.fulfil(checkout_session_id)
         if purchase is None or purchase.is_settled:
             return purchase
+        return await self._fail(purchase)
+
+    async def _fail(self, purchase: Purchase) -> Purchase:
         return await self._purchases.move(
             purchase,
             PurchaseStatus.FAILED,
@@ -83,23 +89,30 @@ class Fulfilment:
             problem="The bank payment did not arrive. Nothing was charged.",
         )
 
+    async def _review(self, purchase: Purchase, problem: str) -> Purchase:
+        log.warning("purchase_needs_review", purchase_id=purchase.id, problem=problem)
+        return await self._purchases.move(purchase, PurchaseStatus.NEEDS_REVIEW, leaving=_CREDITABLE, problem=problem)
+
     async def _credit(self, purchase: Purchase, session: dict[str, Any]) -> Purchase:
-        receipt = await self._ledger.submit(
-            GrantBonus(
-                account_id=purchase.account_id,
-                key=purchase.ledger_key,
-                credits=purchase.credits,
-                kind=GrantKind.BOUGHT,
-                reason=f"Bought {purchase.credits:,} credits for {purchase.price}",
-                reference=purchase.id,
-            )
+        grant = GrantBonus(
+            account_id=purchase.account_id,
+            key=purchase.ledger_key,
+            credits=purchase.credits,
+            kind=GrantKind.BOUGHT,
+            reason=f"Bought {purchase.credits:,} credits for {purchase.price}",
+            reference=purchase.id,
         )
+        try:
+            receipt = await self._ledger.submit(grant)
+        except Refusal as refusal:
+            # It is paid, and asking the ledger again will not help: somebody has to know.
+            return await self._review(purchase, f"Paid, but not credited: {refusal.message}")
         credited = await self._purchases.move(
             purchase,
             PurchaseStatus.CREDITED,
             leaving=_CREDITABLE,
             entry_seq=receipt.entry.seq,
-            payment_intent_id=session["payment_intent"],
+            payment_intent_id=_intent_id(session),
             problem=None,
         )
         if not receipt.replayed:
@@ -119,7 +132,7 @@ class Fulfilment:
         expected = {
             "mode": (session["mode"], "payment"),
             "livemode": (session["livemode"], self._settings.livemode),
-            "client_reference_id": (session["client_reference_id"], purchase.account_id),
+            "client_reference_id": (session["client_reference_id"], client_reference(purchase.account_id)),
             "customer": (session["customer"], await self._customers.of_account(purchase.account_id)),
             "currency": (session["currency"], purchase.price.currency.lower()),
             "amount": (session["amount_total"], purchase.price.minor),
@@ -137,6 +150,11 @@ class Fulfilment:
             if found != wanted
         ]
         return "; ".join(wrong) or None
+
+
+def _intent_id(session: dict[str, Any]) -> str | None:
+    intent = session["payment_intent"]
+    return None if intent is None else str(intent["id"])
 
 
 def _check_not_ours(session: dict[str, Any]) -> None:

@@ -76,8 +76,18 @@ class StripeApi:
         return await _call(self._client.v1.checkout.sessions.expire_async(session_id))
 
     async def session(self, session_id: str) -> dict[str, Any]:
-        """A checkout session as it is now, with its lines."""
-        return await _call(self._client.v1.checkout.sessions.retrieve_async(session_id, {"expand": ["line_items"]}))
+        """A checkout session as it is now, with its lines and its payment intent."""
+        expand: Any = {"expand": ["line_items", "payment_intent"]}
+        return await _call(self._client.v1.checkout.sessions.retrieve_async(session_id, expand))
+
+    async def open_sessions_of(self, customer_id: str) -> list[dict[str, Any]]:
+        """The newest checkout sessions of a customer that can still be paid."""
+        params: Any = {"customer": customer_id, "status": "open", "limit": 20}
+        return await _listed(self._client.v1.checkout.sessions.list_async(params))
+
+    async def subscriptions_of(self, customer_id: str) -> list[dict[str, Any]]:
+        """The subscriptions of a customer, newest first, without those that have ended."""
+        return await _listed(self._client.v1.subscriptions.list_async({"customer": customer_id, "limit": 20}))
 
     async def invoice(self, invoice_id: str) -> dict[str, Any]:
         """An invoice as it is now."""
@@ -86,6 +96,11 @@ class StripeApi:
     async def subscription(self, subscription_id: str) -> dict[str, Any]:
         """A subscription as it is now."""
         return await _call(self._client.v1.subscriptions.retrieve_async(subscription_id))
+
+
+async def _listed(request: Awaitable[stripe.StripeObject]) -> list[dict[str, Any]]:
+    data: list[dict[str, Any]] = (await _call(request))["data"]
+    return data
 
 
 async def _call(request: Awaitable[stripe.StripeObject]) -> dict[str, Any]:
@@ -101,7 +116,7 @@ async def _call(request: Awaitable[stripe.StripeObject]) -> dict[str, Any]:
         log.error("stripe_rejected", status=error.http_status, code=error.code, request_id=error.request_id)
         raise StripeRejected(
             f"Stripe refused a request ({error.code or error.http_status}, request {error.request_id}). "
-            "Nothing was charged. An operator has to look at the settings.",
+            "Nothing was changed. An operator has to look at the settings.",
             stripe_code=error.code,
             status=error.http_status,
         ) from error
