@@ -1,7 +1,8 @@
 """Connections for everything that is not the ledger's hot path: SQLAlchemy Core over both databases."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Self
 
 from sqlalchemy import Connection, event
@@ -21,6 +22,8 @@ class Database:
     def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
         self._engine = engine
         self.dialect = dialect
+        # Waiting here is fair and wakes at once; SQLite's own wait for its one writer sleeps and guesses.
+        self._turn: AbstractAsyncContextManager[None] = asyncio.Lock() if dialect == "sqlite" else nullcontext()
 
     @classmethod
     def connect(cls, url: str) -> Self:
@@ -41,7 +44,7 @@ class Database:
         On SQLite it takes the write lock at once, so that it never fails half-way because another
         writer came first.
         """
-        async with self._engine.connect() as connection:
+        async with self._turn, self._engine.connect() as connection:
             connection = await connection.execution_options(**{_WRITES: True})
             async with connection.begin():
                 yield connection

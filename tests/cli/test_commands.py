@@ -1,0 +1,170 @@
+"""The commands as an operator types them: real processes, their output and their exit codes."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SETTINGS = {
+    "STRIPE_SECRET_KEY": "sk_test_1",
+    "STRIPE_WEBHOOK_SECRET": "whsec_1,whsec_2",
+    "STRIPE_CREDIT_PACK_200_PRICE_ID": "price_1",
+    "STRIPE_PLUS_PRICE_ID": "price_2",
+    "SECRET_KEY": "k" * 40,
+}
+
+
+def tallystick(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-c", "from tallystick.cli import app; app()", *words],
+        cwd=folder,
+        env={**kept, "COLUMNS": "140", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """A folder with a migrated database and one account in it."""
+    assert tallystick(tmp_path, "migrate").returncode == 0
+    script = (
+        "import asyncio; from tallystick import Plan, Tallystick\n"
+        "async def main():\n"
+        "    async with Tallystick(plans=[Plan('free', 25)]) as credits: await credits.open_account('acme')\n"
+        "asyncio.run(main())"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=60)
+    return tmp_path
+
+
+def test_help_says_what_to_do_first(tmp_path: Path) -> None:
+    answer = tallystick(tmp_path, "--help")
+    assert answer.returncode == 0
+    for word in ("tallystick demo", "serve", "migrate", "verify", "credits", "STRIPE_SECRET_KEY"):
+        assert word in answer.stdout
+
+
+def test_serve_without_settings_names_all_of_them_and_how_to_get_each(tmp_path: Path) -> None:
+    answer = tallystick(tmp_path, "serve")
+    assert answer.returncode == 2
+    for name in SETTINGS:
+        assert f"{name}: is not set." in answer.stderr
+    assert "Developers > API keys" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not (tmp_path / "tallystick.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ({"STRIPE_SECRET_KEY": "pk_test_1"}, "STRIPE_SECRET_KEY: is a publishable key"),
+        ({"STRIPE_WEBHOOK_SECRET": "secret"}, "STRIPE_WEBHOOK_SECRET: does not look like"),
+        ({"STRIPE_PLUS_PRICE_ID": "prod_1"}, "STRIPE_PLUS_PRICE_ID: 'prod_1' does not look like a price ID"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY: has 5 characters"),
+        ({"PORT": "99999"}, "PORT: '99999' is not a port"),
+        ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL: "),
+        ({"BASE_URL": "http://shop.test/path"}, "BASE_URL: "),
+        ({"STRIPE_SECRET_KEY": "sk_live_1"}, "BASE_URL: is not set, and customers of a live service"),
+        ({"STRIPE_SECRET_KEY": "sk_live_1", "BASE_URL": "http://shop.test"}, "BASE_URL: is not https"),
+        ({"STRIPE_SECRET_KEY": "sk_live_1", "STRIPE_API_BASE": "http://127.0.0.1:1"}, "together with a live key"),
+        ({"TALLYSTICK_CATALOGUE": "missing.toml"}, "missing.toml cannot be read"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, setting: dict[str, str], complaint: str) -> None:
+    answer = tallystick(tmp_path, "serve", **{**SETTINGS, **setting})
+    assert answer.returncode == 2
+    assert complaint in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("plans = 5", "plans"),
+        ("[[plans]]\nname = 'free'\nallowance = 1.5", "allowance"),
+        ("[[plans]]\nname = 'free'\nallowance = 5\ncolour = 'red'", "colour"),
+        ("[[plans]]\nname = 'free'\nallowance = -5", "from 0 to"),
+        ("[[plans]]\nname = 'x'\nallowance = 5\nstripe_price = 'price_1'", "cannot be paid"),
+        (
+            "[[plans]]\nname = 'f'\nallowance = 5\n[[packs]]\nid = 'p'\ncredits = 5\nprice = '5'\nstripe_price = 'price_1'",
+            "Write money",
+        ),
+        ("not toml", "not a catalogue"),
+    ],
+)
+def test_a_catalogue_that_cannot_be_used_is_explained(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    answer = tallystick(tmp_path, "serve", **SETTINGS, TALLYSTICK_CATALOGUE="mine.toml")
+    assert answer.returncode == 2
+    assert complaint in answer.stderr
+    assert "tallystick catalogue" in answer.stderr
+
+
+def test_settings_are_read_from_a_dotenv_file_and_the_environment_wins(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\n".join(f"{name}={value}" for name, value in SETTINGS.items()))
+    answer = tallystick(tmp_path, "serve")
+    assert (answer.returncode, "tallystick migrate" in answer.stderr) == (2, True)
+    assert "PORT: 'x' is not a port" in tallystick(tmp_path, "serve", PORT="x").stderr
+
+
+def test_serve_refuses_an_old_schema_and_names_the_command(tmp_path: Path) -> None:
+    answer = tallystick(tmp_path, "serve", **SETTINGS)
+    assert answer.returncode == 2
+    assert "Run: tallystick migrate" in answer.stderr
+
+
+def test_migrate_creates_the_schema_once(tmp_path: Path) -> None:
+    assert "Applied 0001" in tallystick(tmp_path, "migrate").stdout
+    assert "up to date" in tallystick(tmp_path, "migrate").stdout
+
+
+def test_the_catalogue_that_is_printed_can_be_used(tmp_path: Path) -> None:
+    printed = tallystick(tmp_path, "catalogue")
+    (tmp_path / "mine.toml").write_text(printed.stdout)
+    answer = tallystick(tmp_path, "serve", **SETTINGS, TALLYSTICK_CATALOGUE="mine.toml")
+    assert "tallystick migrate" in answer.stderr
+
+
+def test_credits_are_shown_granted_and_spent(ledger: Path) -> None:
+    granted = json.loads(tallystick(ledger, "credits", "grant", "acme", "200", "--reason", "sorry", "--json").stdout)
+    assert (granted["bonus"], granted["replayed"]) == (200, False)
+    spent = json.loads(tallystick(ledger, "credits", "spend", "acme", "30", "--key", "k", "--json").stdout)
+    assert (spent["monthly"], spent["bonus"]) == (0, 195)
+    again = tallystick(ledger, "credits", "spend", "acme", "30", "--key", "k")
+    assert "used before" in again.stdout
+    shown = tallystick(ledger, "credits", "show", "acme")
+    assert "sorry" in shown.stdout
+    assert "195" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["show", "ghost"], "There is no account 'ghost'"),
+        (["spend", "acme", "26"], "25 are available. Nothing was spent."),
+        (["spend", "acme", "0"], "from 1 to"),
+        (["grant", "acme", "10000000000000"], "from 1 to"),
+    ],
+)
+def test_what_the_ledger_refuses_is_told_with_exit_code_1(ledger: Path, words: list[str], complaint: str) -> None:
+    answer = tallystick(ledger, "credits", *words)
+    assert answer.returncode == 1
+    assert complaint in " ".join(answer.stderr.split())
+
+
+def test_verify_proves_the_ledger_and_shows_what_is_off(ledger: Path) -> None:
+    clean = tallystick(ledger, "verify")
+    assert (clean.returncode, "every number is proven" in clean.stdout) == (0, True)
+    with sqlite3.connect(ledger / "tallystick.db") as connection:
+        connection.execute("UPDATE accounts SET bonus_credits = 9")
+    off = tallystick(ledger, "verify")
+    assert off.returncode == 1
+    assert "Account acme: bonus is 9, its entries say 0." in off.stdout
+    assert tallystick(ledger, "verify", "acme").returncode == 1

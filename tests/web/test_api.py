@@ -1,0 +1,179 @@
+"""The API: who may call it, and that everything wrong has its own code and changes nothing."""
+
+import json
+import time
+
+import httpx2
+import pytest
+
+from stripe_sandbox.delivery import signature
+from tallystick.cli.customers import pay
+from tallystick.cli.house import House
+from tests.web.conftest import make_plus, new_browser, problem, sign_up
+
+CHECKOUT = "/api/stripe/create-credit-checkout"
+WEBHOOK = "/api/stripe/webhook"
+
+
+def secret(house: House) -> str:
+    assert house.credits.stripe is not None
+    return house.credits.stripe.webhook_secrets[0]
+
+
+def event(**changes: object) -> bytes:
+    body = {
+        "id": "evt_1",
+        "object": "event",
+        "type": "checkout.session.completed",
+        "livemode": False,
+        "data": {"object": {"id": "cs_test_1"}},
+        **changes,
+    }
+    return json.dumps(body).encode()
+
+
+async def test_s19_a_plus_customer_gets_the_checkout_url(house: House, browser: httpx2.AsyncClient) -> None:
+    await make_plus(house, await sign_up(browser))
+    for body in ({"json": {}}, {"json": {"pack_id": "credits_200"}}, {}):
+        answer = await browser.post(CHECKOUT, **body)
+        assert answer.status_code == 200
+        assert set(answer.json()) == {"url", "purchase_id"}
+        assert answer.json()["url"].startswith(house.sandbox_url)
+
+
+async def test_signed_out_everything_of_the_account_answers_401(browser: httpx2.AsyncClient) -> None:
+    for call in (
+        browser.post(CHECKOUT, json={}),
+        browser.post("/api/stripe/create-plan-checkout", json={"plan": "plus"}),
+        browser.get("/api/credits/balance"),
+        browser.get("/api/credits/entries"),
+        browser.get("/api/purchases/pur_1"),
+    ):
+        assert problem(await call) == (401, "not_signed_in")
+
+
+async def test_s19_a_free_customer_is_refused_and_told_the_way(browser: httpx2.AsyncClient) -> None:
+    await sign_up(browser)
+    answer = await browser.post(CHECKOUT, json={})
+    assert problem(answer) == (403, "plan_required")
+    assert answer.json()["plans"] == ["plus"]
+    assert answer.json()["upgrade"] == "/api/stripe/create-plan-checkout"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "expected"),
+    [
+        (b"{", "application/json", (400, "malformed_json")),
+        (b'{"pack_id": 5}', "application/json", (422, "invalid_input")),
+        (b'{"credits": 9000}', "application/json", (422, "invalid_input")),
+        (b'{"pack_id": "credits_9000"}', "application/json", (404, "unknown_pack")),
+        (b"pack_id=credits_200", "application/x-www-form-urlencoded", (415, "unsupported_media_type")),
+        (b'{"pack_id": "credits_200"}', "text/plain", (415, "unsupported_media_type")),
+    ],
+)
+async def test_a_request_that_cannot_be_used_says_why(
+    house: House, browser: httpx2.AsyncClient, content: bytes, kind: str, expected: tuple[int, str]
+) -> None:
+    await make_plus(house, await sign_up(browser))
+    answer = await browser.post(CHECKOUT, content=content, headers={"Content-Type": kind})
+    assert problem(answer) == expected
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "", "Origin": "https://evil.example"}]
+)
+async def test_another_site_cannot_start_a_purchase_or_sign_anybody_out(
+    house: House, browser: httpx2.AsyncClient, headers: dict[str, str]
+) -> None:
+    await make_plus(house, await sign_up(browser))
+    assert problem(await browser.post(CHECKOUT, json={}, headers=headers)) == (403, "cross_site")
+    assert (await browser.post("/sign-out", headers=headers)).status_code == 403
+    assert (await browser.get("/api/credits/balance")).status_code == 200
+
+
+async def test_stripe_down_answers_503_with_retry_after_and_leaves_no_purchase(
+    house: House, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id = await sign_up(browser)
+    await make_plus(house, account_id)
+    api = house.credits.billing._api._client._requestor
+    monkeypatch.setitem(api._options.base_addresses, "api", "http://127.0.0.1:9")
+    answer = await browser.post(CHECKOUT, json={})
+    assert problem(answer) == (503, "stripe_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert await house.credits.billing.purchases(account_id) == []
+
+
+async def test_a_purchase_is_seen_by_its_owner_alone(house: House, browser: httpx2.AsyncClient) -> None:
+    await make_plus(house, await sign_up(browser))
+    started = (await browser.post(CHECKOUT, json={})).json()
+    mine = (await browser.get(f"/api/purchases/{started['purchase_id']}")).json()
+    assert (mine["status"], mine["credits"], mine["amount"], mine["currency"]) == ("open", 200, 599, "USD")
+    back = await pay(started["url"], "ann@example.com")
+    async with new_browser(house) as other:
+        await sign_up(other, "mallory@example.com")
+        assert problem(await other.get(f"/api/purchases/{started['purchase_id']}")) == (404, "unknown_purchase")
+        page = await other.get(back)
+        assert page.status_code == 404
+        assert "no such purchase" in page.text
+        assert (await other.get("/api/credits/balance")).json()["bonus"] == 0
+
+
+async def test_entries_come_in_pages_newest_first(house: House, browser: httpx2.AsyncClient) -> None:
+    account_id = await sign_up(browser)
+    for n in range(4):
+        await house.credits.spend(account_id, 1, key=f"k{n}", operation=f"job {n}")
+    first = (await browser.get("/api/credits/entries?limit=3")).json()
+    assert [entry["seq"] for entry in first["entries"]] == [5, 4, 3]
+    rest = (await browser.get(f"/api/credits/entries?before={first['next_before']}")).json()
+    assert [entry["seq"] for entry in rest["entries"]] == [2, 1]
+    assert rest["next_before"] is None
+    assert problem(await browser.get("/api/credits/entries?limit=0")) == (422, "invalid_input")
+
+
+@pytest.mark.parametrize(
+    ("body", "make_header", "expected"),
+    [
+        (event(), lambda body, key: None, (400, "signature_missing")),
+        (event(), lambda body, key: signature(body, "whsec_forged", int(time.time())), (400, "signature_invalid")),
+        (event(), lambda body, key: signature(body + b" ", key, int(time.time())), (400, "signature_invalid")),
+        (event(), lambda body, key: signature(body, key, int(time.time()) - 400), (400, "signature_stale")),
+        (event(livemode=True), lambda body, key: signature(body, key, int(time.time())), (400, "wrong_mode")),
+        (b"not json", lambda body, key: signature(body, key, int(time.time())), (400, "not_an_event")),
+        (b"x" * (1024 * 1024 + 1), lambda body, key: signature(body, key, int(time.time())), (413, "body_too_large")),
+    ],
+    ids=["missing", "forged", "tampered", "stale", "wrong mode", "not json", "oversized"],
+)  # fmt: skip
+async def test_s26_a_webhook_that_cannot_be_trusted_is_refused(
+    house: House, browser: httpx2.AsyncClient, body: bytes, make_header: object, expected: tuple[int, str]
+) -> None:
+    assert callable(make_header)
+    header = make_header(body, secret(house))
+    headers = {} if header is None else {"Stripe-Signature": header}
+    answer = await browser.post(WEBHOOK, content=body, headers=headers)
+    assert problem(answer) == expected
+    assert await house.credits.billing.latest_events(10) == []
+
+
+async def test_s28_an_event_that_nobody_handles_is_acknowledged_and_kept(
+    house: House, browser: httpx2.AsyncClient
+) -> None:
+    body = event(type="customer.created")
+    header = signature(body, secret(house), int(time.time()))
+    answer = await browser.post(WEBHOOK, content=body, headers={"Stripe-Signature": header})
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
+    (kept,) = await house.credits.billing.latest_events(10)
+    assert kept.status == "ignored"
+
+
+async def test_the_api_describes_itself(browser: httpx2.AsyncClient) -> None:
+    description = (await browser.get("/openapi.json")).json()
+    assert description["openapi"].startswith("3.1")
+    assert set(description["paths"]) == {
+        "/api/stripe/create-credit-checkout",
+        "/api/stripe/create-plan-checkout",
+        "/api/stripe/webhook",
+        "/api/credits/balance",
+        "/api/credits/entries",
+        "/api/purchases/{purchase_id}",
+    }

@@ -1,0 +1,183 @@
+"""The pages over HTTP: signing in and out safely, and that each says what it must."""
+
+import re
+from typing import Any
+
+import httpx2
+import pytest
+
+from tallystick.cli import customers
+from tallystick.cli.house import House
+from tallystick.web.context import WebSettings
+from tallystick.web.pages.entrance import local
+from tests.web.conftest import PASSWORD, make_plus, new_browser, sign_up
+
+
+async def test_signing_up_opens_an_account_with_its_first_monthly_credits(browser: httpx2.AsyncClient) -> None:
+    await sign_up(browser)
+    page = await browser.get("/dashboard")
+    assert re.search(r'data-testid="monthly">25<', page.text)
+    assert "Become PLUS" in page.text
+    assert "Buy Extra Credits" not in page.text
+
+
+async def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(browser: httpx2.AsyncClient) -> None:
+    answer = await browser.post("/sign-up", data={"email": "ann@example.com", "password": PASSWORD})
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Secure" not in cookie
+    assert WebSettings("https://credits.example.com", "k").https
+
+
+async def test_signing_in_starts_a_fresh_session_and_signing_out_ends_it(browser: httpx2.AsyncClient) -> None:
+    await sign_up(browser)
+    first = browser.cookies["tallystick_session"]
+    answer = await browser.post(
+        "/sign-in", data={"email": " Ann@Example.com ", "password": PASSWORD, "next": "/history"}
+    )
+    assert answer.headers["location"] == "/history"
+    second = browser.cookies["tallystick_session"]
+    assert second != first
+    await browser.post("/sign-out")
+    for stale in (first, second):
+        page = await browser.get("/dashboard", headers={"Cookie": f"tallystick_session={stale}"})
+        assert page.headers["location"] == "/sign-in?next=/dashboard"
+
+
+@pytest.mark.parametrize("email", ["ann@example.com", "nobody@example.com"])
+async def test_a_wrong_password_and_an_unknown_email_get_the_same_answer(
+    browser: httpx2.AsyncClient, email: str
+) -> None:
+    await sign_up(browser)
+    answer = await browser.post("/sign-in", data={"email": email, "password": "wrong password"})
+    assert answer.status_code == 401
+    assert "do not fit together" in answer.text
+
+
+async def test_sign_in_attempts_are_limited(browser: httpx2.AsyncClient) -> None:
+    answers = [
+        await browser.post("/sign-in", data={"email": "ann@example.com", "password": "wrong password"})
+        for _ in range(11)
+    ]
+    assert [a.status_code for a in answers] == [401] * 10 + [429]
+    assert answers[-1].headers["retry-after"] == "300"
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "complaint"),
+    [
+        ("ann", PASSWORD, "not an e-mail"),
+        ("ann@example.com", "short", "10 to 200 characters"),
+        ("taken@example.com", PASSWORD, "Sign in instead"),
+    ],
+)
+async def test_what_cannot_be_signed_up_with_is_told(
+    house: House, browser: httpx2.AsyncClient, email: str, password: str, complaint: str
+) -> None:
+    await house.users.create("taken@example.com", PASSWORD)
+    answer = await browser.post("/sign-up", data={"email": email, "password": password})
+    assert answer.status_code == 422
+    assert complaint in answer.text
+    assert password not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "leads_to"),
+    [
+        ("/history", "/history"),
+        ("//evil.example", "/dashboard"),
+        ("https://evil.example", "/dashboard"),
+        ("/\\evil.example", "/dashboard"),
+        ("/x\r\nSet-Cookie: a=b", "/dashboard"),
+        ("", "/dashboard"),
+    ],
+)
+def test_nobody_is_sent_to_another_site_after_signing_in(path: str, leads_to: str) -> None:
+    assert local(path) == leads_to
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/sign-in",
+        "/sign-up",
+        "/dashboard",
+        "/history",
+        "/settings",
+        "/nothing",
+        "/api/credits/balance",
+        "/static/app.css",
+    ],
+)
+async def test_every_answer_carries_security_headers(browser: httpx2.AsyncClient, path: str) -> None:
+    await sign_up(browser)
+    headers = (await browser.get(path)).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+
+
+async def test_no_page_loads_anything_from_another_host(house: House, browser: httpx2.AsyncClient) -> None:
+    await make_plus(house, await sign_up(browser))
+    for path in ("/dashboard", "/settings", "/history", "/nothing"):
+        text = (await browser.get(path)).text
+        loaded = re.findall(r'(?:src|<link[^>]*href)="([^"]+)"', text)
+        assert loaded
+        assert all(url.startswith("/") for url in loaded)
+        assert "<script>" not in text
+        assert "style=" not in text
+
+
+async def test_generate_spends_once_per_button_and_says_what_it_drew_from(
+    house: House, browser: httpx2.AsyncClient
+) -> None:
+    account_id = await sign_up(browser)
+    await house.credits.grant(account_id, 10, key="g")
+    await house.credits.spend(account_id, 23, key="s")
+    for _ in range(2):
+        page = await browser.post("/generate", data={"key": "one-button"})
+        assert "Spent 3 credits: 2 monthly, 1 bonus" in page.text
+    assert (await house.credits.balance(account_id)).available == 9
+
+
+async def test_s11_too_few_credits_say_what_is_missing_and_what_to_do(
+    house: House, browser: httpx2.AsyncClient
+) -> None:
+    account_id = await sign_up(browser)
+    await house.credits.spend(account_id, 24, key="s")
+    page = await browser.post("/generate", data={"key": "k"})
+    assert "This needs 3 and you have 1. Nothing was spent." in page.text
+    assert "Become PLUS below" in page.text
+    assert (await house.credits.balance(account_id)).available == 1
+
+
+async def test_the_operator_page_is_for_operators(house: House, browser: httpx2.AsyncClient) -> None:
+    await customers.seed(house)
+    await sign_up(browser)
+    assert (await browser.get("/operator")).status_code == 403
+    async with new_browser(house) as operator:
+        await operator.post("/sign-in", data={"email": customers.OPERATOR, "password": customers.PASSWORD})
+        page = await operator.get("/operator")
+        assert page.status_code == 200
+        assert "Every payment agrees with its purchase" in page.text
+
+
+async def test_an_error_on_our_side_is_noted_and_shows_nothing_of_its_inside(
+    house: House, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sign_up(browser)
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the inside")
+
+    monkeypatch.setattr(house.credits, "entries", broken)
+    page = await browser.get("/history")
+    assert page.status_code == 500
+    assert "we have noted it as" in page.text
+    assert "the inside" not in page.text
+    api = await browser.get("/api/credits/entries")
+    assert api.json()["code"] == "internal_error"
+    assert "the inside" not in api.text
