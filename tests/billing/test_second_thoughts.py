@@ -114,3 +114,15 @@ async def test_an_account_with_the_longest_id_can_buy(shop: Shop) -> None:
     assert (await shop.billing.purchase(longest, purchase.id)).status is PurchaseStatus.CREDITED
     session = shop.sandbox.get(purchase.checkout_session_id, "checkout.session")
     assert len(session["client_reference_id"]) == 200
+
+
+async def test_s20_a_payment_that_names_another_purchase_needs_review(shop: Shop) -> None:
+    await shop.open()
+    purchase = await shop.buy()
+    (intent,) = shop.sandbox.store.newest_first("payment_intent")
+    shop.sandbox.store.put({**intent, "metadata": {**intent["metadata"], "purchase_id": "pur_other"}})
+    await shop.deliver()
+    reviewed = await shop.billing.purchase("acme", purchase.id)
+    assert reviewed.status is PurchaseStatus.NEEDS_REVIEW
+    assert "pur_other" in str(reviewed.problem)
+    assert (await shop.account()).bonus == 0

@@ -129,6 +129,7 @@ class Fulfilment:
         metadata = session.get("metadata") or {}
         lines = (session.get("line_items") or {}).get("data", [])
         line = lines[0] if len(lines) == 1 else {}
+        intent = session["payment_intent"] or {"metadata": metadata}
         expected = {
             "mode": (session["mode"], "payment"),
             "livemode": (session["livemode"], self._settings.livemode),
@@ -140,6 +141,7 @@ class Fulfilment:
             "price": ((line.get("price") or {}).get("id"), purchase.stripe_price),
             "quantity": (line.get("quantity"), purchase.quantity),
             "metadata purchase_id": (metadata.get("purchase_id"), purchase.id),
+            "payment's purchase_id": (intent["metadata"].get("purchase_id"), purchase.id),
             "metadata account_id": (metadata.get("account_id"), purchase.account_id),
             "metadata pack_id": (metadata.get("pack_id"), purchase.pack_id),
             "metadata credits": (metadata.get("credits"), str(purchase.credits)),
