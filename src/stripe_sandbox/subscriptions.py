@@ -1,6 +1,6 @@
 """Subscriptions and their invoices: begun by a checkout, renewed when the clock passes a period's end."""
 
-from stripe_sandbox import payment_shapes, payments
+from stripe_sandbox import payments, subscription_shapes
 from stripe_sandbox.calendar import plus_intervals
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
@@ -14,7 +14,7 @@ def begin(
     line = session["_line_items"][0]
     price = line["price"]
     recurring = price["recurring"]
-    subscription = payment_shapes.subscription(
+    subscription = subscription_shapes.subscription(
         now,
         customer["id"],
         price,
@@ -104,7 +104,7 @@ def _bill(
     customer = sandbox.get(subscription["customer"], "customer")
     product = sandbox.get(_item(subscription)["price"]["product"], "product")
     description = f"{_item(subscription)['quantity']} × {product['name']}"
-    invoice = payment_shapes.invoice(now, subscription, customer, reason, description)
+    invoice = subscription_shapes.invoice(now, subscription, customer, reason, description)
     sandbox.store.put({**customer, "next_invoice_sequence": customer["next_invoice_sequence"] + 1})
     previous_invoice = subscription["latest_invoice"]
     subscription = {**subscription, "latest_invoice": invoice["id"]}
@@ -127,7 +127,7 @@ def _bill(
         if intent is None:
             intent = payments.new_intent(sandbox, invoice["amount_due"], invoice["currency"], customer["id"], {})
         intent = payments.succeed(sandbox, intent, method)
-        sandbox.store.put(payment_shapes.invoice_payment(now, invoice, intent))
+        sandbox.store.put(subscription_shapes.invoice_payment(now, invoice, intent))
     invoice |= {
         "status": "paid",
         "amount_paid": invoice["amount_due"],

@@ -41,21 +41,6 @@ class CheckoutAnswer(BaseModel):
     purchase_id: str | None
 
 
-class BalanceAnswer(BaseModel):
-    """Balances of one account, in credits."""
-
-    account_id: str
-    plan: str
-    monthly: int
-    allowance: int
-    bonus: int
-    held: int
-    available: int
-    debt: int
-    resets_at: datetime | None
-    can_buy: bool
-
-
 class PurchaseAnswer(BaseModel):
     """One purchase; `price` is an amount of money in minor units."""
 
@@ -141,7 +126,7 @@ def make_router(
         await credits.billing.receive_webhook(await _limited_body(request), stripe_signature)
         return {"received": True}
 
-    @router.get("/api/credits/balance", response_model=BalanceAnswer)
+    @router.get("/api/credits/balance", response_model=Balance)
     async def balance(account_id: str = account) -> Balance:
         """What the account has now."""
         return await credits.balance(account_id)
