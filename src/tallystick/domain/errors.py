@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 class TallystickError(Exception):
     """Base of all errors that Tallystick raises on purpose. `code` never changes once released."""
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)

@@ -77,7 +77,7 @@ class RequestRefused(TallystickError):
 
     def __init__(self, code: str, message: str, **details: Any) -> None:
         super().__init__(message, **details)
-        self.code = code  # type: ignore[misc]
+        self.code = code
 
 
 class NotSignedIn(TallystickError):
