@@ -14,6 +14,7 @@ from tallystick.cli.running import exits_cleanly
 app = typer.Typer(
     name="tallystick",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=(
