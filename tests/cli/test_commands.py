@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import with_database
+
 SETTINGS = {
     "STRIPE_SECRET_KEY": "sk_test_1",
     "STRIPE_WEBHOOK_SECRET": "whsec_1,whsec_2",
@@ -168,3 +170,18 @@ def test_verify_proves_the_ledger_and_shows_what_is_off(ledger: Path) -> None:
     assert off.returncode == 1
     assert "Account acme: bonus is 9, its entries say 0." in off.stdout
     assert tallystick(ledger, "verify", "acme").returncode == 1
+
+
+@pytest.mark.parametrize("command", ["migrate", "verify", "serve"])
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:9/nothing", "sqlite:///missing/folder/x.db"])
+def test_a_database_that_cannot_be_reached_is_one_clear_message(tmp_path: Path, command: str, url: str) -> None:
+    answer = tallystick(tmp_path, command, **SETTINGS, DATABASE_URL=url)
+    assert answer.returncode == 2
+    assert "Cannot connect to the database" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_database_that_is_not_there_is_named(tmp_path: Path, postgres_server: str) -> None:
+    answer = tallystick(tmp_path, "migrate", DATABASE_URL=with_database(postgres_server, "missing"))
+    assert answer.returncode == 2
+    assert "does not exist" in answer.stderr

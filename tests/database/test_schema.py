@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from tallystick.database.engine import Database
+from tallystick.database.engine import Database, DatabaseUnavailable
 from tallystick.database.schema import SchemaOutOfDate, create_if_empty, pending_revisions, require_current, upgrade
 from tallystick.database.tables import metadata
 from tallystick.database.urls import parse_url
@@ -98,3 +98,31 @@ async def test_both_spellings_of_postgresql_are_understood(postgres_url: str) ->
         connection = await asyncpg.connect(parse_url(f"{scheme}://{rest}").native)
         await connection.close()
         await require_current(f"{scheme}://{rest}")
+
+
+async def test_a_database_that_is_gone_is_told_as_unavailable_not_as_a_fault_of_ours(tmp_path: Path) -> None:
+    gone = tmp_path / "folder" / "gone.db"
+    for url in (f"sqlite:///{gone}", "postgresql://nobody@127.0.0.1:9/nothing"):
+        database = Database.connect(url)
+        for attempt in (database.read, database.write):
+            with pytest.raises(DatabaseUnavailable) as refused:
+                async with attempt() as connection:
+                    await connection.execute(text("SELECT 1"))
+            assert refused.value.code == "database_unavailable"
+        await database.close()
+
+
+async def test_connections_that_were_cut_are_told_as_unavailable_and_come_back(postgres_url: str) -> None:
+    database = Database.connect(postgres_url)
+    admin = await asyncpg.connect(postgres_url)
+    with pytest.raises(DatabaseUnavailable):
+        async with database.write() as connection:
+            await connection.execute(text("SELECT 1"))
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+            await connection.execute(text("SELECT 1"))
+    async with database.read() as connection:
+        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+    await admin.close()
+    await database.close()

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from tallystick.config import ConfigurationError
-from tallystick.database.schema import SchemaOutOfDate
+from tallystick.database.schema import CannotConnect, SchemaOutOfDate
 from tallystick.domain.errors import TallystickError
 
 P = ParamSpec("P")
@@ -26,7 +26,7 @@ def exits_cleanly(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except TallystickError as error:
             Console(stderr=True).print(error.message, style="red", markup=False, highlight=False)
-            needs_set_up = isinstance(error, ConfigurationError | SchemaOutOfDate)
+            needs_set_up = isinstance(error, ConfigurationError | SchemaOutOfDate | CannotConnect)
             raise typer.Exit(EXIT_SETTINGS if needs_set_up else EXIT_REFUSED) from error
         except KeyboardInterrupt:
             raise typer.Exit(130) from None

@@ -1,19 +1,32 @@
 """Connections for everything that is not the ledger's hot path: SQLAlchemy Core over both databases."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any, Self
 
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tallystick.database.urls import DatabaseUrl, Dialect, parse_url
+from tallystick.domain.errors import Unavailable
 
 BUSY_SECONDS = 10
 """How long a writer waits for another one on SQLite, which has one writer at a time."""
 
 _WRITES = "tallystick_writes"
+_SQLITE_IS_GONE = ("database is locked", "unable to open", "disk I/O error", "disk is full", "readonly database")
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database could not be reached, or did not answer."""
+
+    code = "database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The database does not answer right now. It is safe to try again in a moment.")
 
 
 class Database:
@@ -33,25 +46,44 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection to read with. What is written on it is rolled back."""
-        async with self._engine.connect() as connection:
-            yield connection
+        """A connection to read with. What is written on it is rolled back. Raises DatabaseUnavailable."""
+        with _unavailable_when_gone():
+            async with self._engine.connect() as connection:
+                yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at the end of the block, rolled back when it raises.
 
         On SQLite it takes the write lock at once, so that it never fails half-way because another
-        writer came first.
+        writer came first. Raises DatabaseUnavailable.
         """
-        async with self._turn, self._engine.connect() as connection:
-            connection = await connection.execution_options(**{_WRITES: True})
-            async with connection.begin():
-                yield connection
+        with _unavailable_when_gone():
+            async with self._turn, self._engine.connect() as connection:
+                connection = await connection.execution_options(**{_WRITES: True})
+                async with connection.begin():
+                    yield connection
 
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+@contextmanager
+def _unavailable_when_gone() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, PoolTimeout, DBAPIError) as error:
+        if isinstance(error, DBAPIError) and not _is_gone(error):
+            raise
+        raise DatabaseUnavailable from error
+
+
+def _is_gone(error: DBAPIError) -> bool:
+    """Whether the database is the problem, and not what was asked of it."""
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    return isinstance(error, OperationalError) and any(word in str(error.orig) for word in _SQLITE_IS_GONE)
 
 
 def make_engine(url: DatabaseUrl) -> AsyncEngine:

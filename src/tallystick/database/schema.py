@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import TypeVar
 
 from alembic import command
@@ -9,6 +10,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.database.engine import make_engine
 from tallystick.database.urls import parse_url
@@ -30,6 +33,18 @@ class SchemaOutOfDate(TallystickError):
             f"The database needs {len(pending)} migration(s) before this version can use it: "
             f"{', '.join(pending)}. Nothing was changed. Run: tallystick migrate",
             pending=pending,
+        )
+
+
+class CannotConnect(TallystickError):
+    """The database of DATABASE_URL cannot be reached at all."""
+
+    code = "cannot_connect"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Cannot connect to the database: {reason.strip().rstrip('.')}. Nothing was changed. "
+            "Check DATABASE_URL, and that the database is there and running."
         )
 
 
@@ -57,12 +72,28 @@ async def require_current(url: str) -> None:
 
 
 async def _run(url: str, work: Callable[[Connection], T]) -> T:
-    engine = make_engine(parse_url(url))
+    parsed = parse_url(url)
+    folder = Path(parsed.native).parent
+    if parsed.dialect == "sqlite" and not folder.is_dir():
+        raise CannotConnect(f"there is no folder {folder}")
+    engine = make_engine(parsed)
     try:
-        async with engine.begin() as connection:
-            return await connection.run_sync(work)
+        connection = await _connect(engine)
+        try:
+            async with connection.begin():
+                return await connection.run_sync(work)
+        finally:
+            await connection.close()
     finally:
         await engine.dispose()
+
+
+async def _connect(engine: AsyncEngine) -> AsyncConnection:
+    try:
+        return await engine.connect()
+    except (OSError, SQLAlchemyError) as error:
+        # The driver's own words, without SQLAlchemy's frame and the name of the exception around them.
+        raise CannotConnect(str(getattr(error, "orig", None) or error).rpartition(">: ")[2]) from error
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -48,6 +48,7 @@ STATUSES = {
     "price_mismatch": 502,
     "unavailable": 503,
     "stripe_unavailable": 503,
+    "database_unavailable": 503,
     "ledger_unavailable": 503,
     "overloaded": 503,
     "billing_not_configured": 503,
