@@ -76,7 +76,11 @@ class Site:
             path=request.url.path,
             **values,
         )
-        return HTMLResponse(text, status)
+        answer = HTMLResponse(text, status)
+        renewed = getattr(request.state, "renewed_token", None)
+        if renewed is not None:
+            self._set_cookie(answer, renewed)
+        return answer
 
     async def sign_in(self, request: Request, user: User, to: str) -> Response:
         """A fresh session for `user`, whatever session the browser had before."""
@@ -86,15 +90,18 @@ class Site:
         # Also heals an account whose opening was cut short at sign-up.
         await self.credits.open_account(user.account_id)
         answer = RedirectResponse(to, 303)
+        self._set_cookie(answer, await self.sessions.start(user.id))
+        return answer
+
+    def _set_cookie(self, answer: Response, token: str) -> None:
         answer.set_cookie(
             COOKIE,
-            await self.sessions.start(user.id),
+            token,
             max_age=int(LIFETIME.total_seconds()),
             httponly=True,
             samesite="lax",
             secure=self.settings.https,
         )
-        return answer
 
 
 def site_of(request: Request) -> Site:
@@ -106,9 +113,11 @@ def site_of(request: Request) -> Site:
 async def visitor(request: Request, site: Annotated[Site, Depends(site_of)]) -> User | None:
     """Who is signed in, or None."""
     token = request.cookies.get(COOKIE)
-    user_id = None if token is None else await site.sessions.user_id(token)
-    user = None if user_id is None else await site.users.get(user_id)
+    session = None if token is None else await site.sessions.find(token)
+    user = None if session is None else await site.users.get(session.user_id)
     request.state.user = user
+    if session is not None and session.renewed:
+        request.state.renewed_token = token
     return user
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, insert, select, update
@@ -14,6 +15,14 @@ from tallystick.database.tables import sessions
 COOKIE = "tallystick_session"
 LIFETIME = timedelta(days=30)
 _RENEW_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A living session. `renewed` is True when it was just prolonged: the cookie has to be, too."""
+
+    user_id: str
+    renewed: bool
 
 
 class Sessions:
@@ -39,18 +48,18 @@ class Sessions:
             )
         return token
 
-    async def user_id(self, token: str) -> str | None:
-        """Whose session this is, or None. A session in use stays alive."""
+    async def find(self, token: str) -> Session | None:
+        """The session of that token, or None. A session in use stays alive."""
         now = self._clock()
         query = select(sessions.c.user_id, sessions.c.expires_at).where(sessions.c.token_hash == self._hash(token))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None or row.expires_at <= now:
             return None
-        if row.expires_at - now < LIFETIME - _RENEW_AFTER:
+        renewed = row.expires_at - now < LIFETIME - _RENEW_AFTER
+        if renewed:
             await self._renew(token, now)
-        user_id: str = row.user_id
-        return user_id
+        return Session(row.user_id, renewed)
 
     async def end(self, token: str) -> None:
         """Sign out."""
