@@ -1,7 +1,9 @@
 """The API: who may call it, and that everything wrong has its own code and changes nothing."""
 
+import dataclasses
 import json
 import time
+from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
@@ -67,6 +69,11 @@ async def test_s19_a_free_customer_is_refused_and_told_the_way(browser: httpx2.A
         (b'{"pack_id": 5}', "application/json", (422, "invalid_input")),
         (b'{"credits": 9000}', "application/json", (422, "invalid_input")),
         (b'{"pack_id": "credits_9000"}', "application/json", (404, "unknown_pack")),
+        (b"[" * 100_000, "application/json", (400, "malformed_json")),
+        (b"\xff", "application/json", (400, "malformed_json")),
+        (b'{"pack_id": NaN}', "application/json", (422, "invalid_input")),
+        (b'{"pack_id": "' + b"a" * 201 + b'"}', "application/json", (422, "invalid_input")),
+        (b" " * (1024 * 1024 + 1), "application/json", (413, "body_too_large")),
         (b"pack_id=credits_200", "application/x-www-form-urlencoded", (415, "unsupported_media_type")),
         (b'{"pack_id": "credits_200"}', "text/plain", (415, "unsupported_media_type")),
     ],
@@ -128,7 +135,8 @@ async def test_entries_come_in_pages_newest_first(house: House, browser: httpx2.
     rest = (await browser.get(f"/api/credits/entries?before={first['next_before']}")).json()
     assert [entry["seq"] for entry in rest["entries"]] == [2, 1]
     assert rest["next_before"] is None
-    assert problem(await browser.get("/api/credits/entries?limit=0")) == (422, "invalid_input")
+    for wrong in ("limit=0", "before=0", f"before={2**63}", "before=x"):
+        assert problem(await browser.get(f"/api/credits/entries?{wrong}")) == (422, "invalid_input")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +161,27 @@ async def test_s26_a_webhook_that_cannot_be_trusted_is_refused(
     answer = await browser.post(WEBHOOK, content=body, headers=headers)
     assert problem(answer) == expected
     assert await house.credits.billing.latest_events(10) == []
+
+
+async def test_s26_without_a_signing_secret_every_webhook_is_refused(
+    house: House, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = signature(event(), secret(house), int(time.time()))
+    billing = house.credits.billing
+    monkeypatch.setattr(billing, "settings", dataclasses.replace(billing.settings, webhook_secrets=()))
+    answer = await browser.post(WEBHOOK, content=event(), headers={"Stripe-Signature": header})
+    assert problem(answer) == (503, "webhook_not_configured")
+    assert await billing.latest_events(10) == []
+
+
+async def test_a_body_that_does_not_say_its_size_is_counted_as_it_comes(browser: httpx2.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(17):
+            yield b" " * 65_536
+
+    answer = await browser.post(CHECKOUT, content=chunks(), headers={"Content-Type": "application/json"})
+    assert "content-length" not in answer.request.headers
+    assert problem(answer) == (413, "body_too_large")
 
 
 async def test_s28_an_event_that_nobody_handles_is_acknowledged_and_kept(

@@ -1,16 +1,21 @@
 """The pages over HTTP: signing in and out safely, and that each says what it must."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import select, update
 
+from tallystick import Plan, Tallystick
 from tallystick.cli import customers
 from tallystick.cli.house import House
-from tallystick.web.context import WebSettings
+from tallystick.database.tables import sessions
+from tallystick.web.app import WebSettings, create_app
 from tallystick.web.pages.entrance import local
-from tests.web.conftest import PASSWORD, make_plus, new_browser, sign_up
+from tests.serving import serving
+from tests.web.conftest import PASSWORD, make_plus, new_browser, problem, sign_up
 
 
 async def test_signing_up_opens_an_account_with_its_first_monthly_credits(browser: httpx2.AsyncClient) -> None:
@@ -43,6 +48,20 @@ async def test_signing_in_starts_a_fresh_session_and_signing_out_ends_it(browser
     for stale in (first, second):
         page = await browser.get("/dashboard", headers={"Cookie": f"tallystick_session={stale}"})
         assert page.headers["location"] == "/sign-in?next=/dashboard"
+
+
+async def test_a_session_in_use_lives_on_in_the_browser_too(house: House, browser: httpx2.AsyncClient) -> None:
+    await sign_up(browser)
+    assert "set-cookie" not in (await browser.get("/dashboard")).headers
+    token = browser.cookies["tallystick_session"]
+    async with house.credits.database.write() as connection:
+        await connection.execute(update(sessions).values(expires_at=house.credits.clock() + timedelta(days=20)))
+    renewed = (await browser.get("/dashboard")).headers["set-cookie"]
+    assert renewed.startswith(f"tallystick_session={token};")
+    assert "Max-Age=2592000" in renewed
+    async with house.credits.database.read() as connection:
+        expires_at = (await connection.execute(select(sessions.c.expires_at))).scalar_one()
+    assert expires_at > house.credits.clock() + timedelta(days=29)
 
 
 @pytest.mark.parametrize("email", ["ann@example.com", "nobody@example.com"])
@@ -131,6 +150,44 @@ async def test_no_page_loads_anything_from_another_host(house: House, browser: h
         assert "style=" not in text
 
 
+async def test_forms_of_any_size_are_read_no_further_than_the_limit(browser: httpx2.AsyncClient) -> None:
+    answer = await browser.post("/sign-in", data={"email": "x" * 2_000_000, "password": PASSWORD})
+    assert answer.status_code == 413
+    assert "larger than 1,048,576 bytes" in answer.text
+
+
+async def test_a_nul_reaches_no_database(postgres_url: str) -> None:
+    credits = Tallystick(
+        postgres_url,
+        plans=[Plan("free", allowance=25)],
+        stripe_secret_key="sk_test_1",
+        stripe_webhook_secrets=["whsec_1"],
+        base_url="http://127.0.0.1:8000",
+    )
+    app = create_app(credits, WebSettings("http://127.0.0.1:8000", "k" * 40))
+    form = {"email": "a\0@example.com", "password": PASSWORD}
+    async with serving(app) as url, httpx2.AsyncClient(base_url=url, headers={"Accept": "text/html"}) as browser:
+        await sign_up(browser)
+        answers = [
+            await browser.post("/sign-up", data=form),
+            await browser.post("/sign-in", data=form),
+            await browser.get("/purchases/return?session_id=a%00b"),
+            await browser.get("/purchases/a%00b/progress"),
+        ]
+        assert [answer.status_code for answer in answers] == [422] * 4
+        assert problem(await browser.get("/api/purchases/a%00b")) == (422, "invalid_input")
+        assert (await browser.get("/dashboard")).status_code == 200
+
+
+async def test_generate_works_without_scripts(browser: httpx2.AsyncClient) -> None:
+    await sign_up(browser)
+    whole = await browser.post("/generate", data={"key": "one"})
+    part = await browser.post("/generate", data={"key": "two"}, headers={"HX-Request": "true"})
+    assert "<html" in whole.text
+    assert "Spent 3 credits" in whole.text
+    assert "<html" not in part.text
+
+
 async def test_generate_spends_once_per_button_and_says_what_it_drew_from(
     house: House, browser: httpx2.AsyncClient
 ) -> None:
@@ -178,6 +235,8 @@ async def test_an_error_on_our_side_is_noted_and_shows_nothing_of_its_inside(
     assert page.status_code == 500
     assert "we have noted it as" in page.text
     assert "the inside" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert page.headers["cache-control"] == "no-store"
     api = await browser.get("/api/credits/entries")
     assert api.json()["code"] == "internal_error"
     assert "the inside" not in api.text

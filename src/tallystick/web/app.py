@@ -16,9 +16,17 @@ from tallystick.service import Tallystick
 from tallystick.web.context import HERE, Site, Visitor, WebSettings, site_of, visitor
 from tallystick.web.pages import account, operator, returning
 from tallystick.web.pages.entrance import make_entrance
-from tallystick.web.problems import RequestRefused, from_validation, problem, status_of, title_of, unexpected
+from tallystick.web.problems import (
+    RequestRefused,
+    from_http,
+    from_validation,
+    problem,
+    status_of,
+    title_of,
+    unexpected,
+)
 from tallystick.web.router import make_router
-from tallystick.web.security import SecurityHeaders, same_site_only
+from tallystick.web.security import SecurityHeaders, same_site_only, security_headers
 from tallystick.web.users import User
 
 __all__ = ["WebSettings", "create_app"]
@@ -97,23 +105,35 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: no such page, no such method."""
     if not isinstance(error, HTTPException):
         raise error
+    refused = from_http(error)
+    if refused is not None:
+        return await _refused(request, refused)
     if error.status_code == 404:
         return await _refused(
             request, RequestRefused("not_found", "There is nothing at this address. Nothing was changed.")
         )
     text = "This address cannot be used that way. Nothing was changed."
     if _wants_json(request):
-        body = {"type": "about:blank", "title": text, "status": error.status_code, "code": "http_error"}
+        body = {
+            "type": "about:blank",
+            "title": "Not possible",
+            "status": error.status_code,
+            "detail": text,
+            "code": "http_error",
+        }
         return JSONResponse(body, error.status_code, error.headers, media_type="application/problem+json")
     return _error_page(request, error.status_code, "Not possible", text)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     incident, answer = unexpected(error)
-    if _wants_json(request):
-        return answer
-    text = f"An error on our side; we have noted it as {incident}. It is safe to try again."
-    return _error_page(request, 500, title_of(500), text)
+    if not _wants_json(request):
+        text = f"An error on our side; we have noted it as {incident}. It is safe to try again."
+        answer = _error_page(request, 500, title_of(500), text)
+    # The framework sends this answer past all middleware.
+    https = site_of(request).settings.https
+    answer.headers.update({**security_headers(https=https), "Cache-Control": "no-store"})
+    return answer
 
 
 def _to_sign_in(request: Request) -> Response:
@@ -127,4 +147,8 @@ def _to_sign_in(request: Request) -> Response:
 
 
 def _error_page(request: Request, status: int, title: str, text: str) -> Response:
-    return site_of(request).page(request, "error.html", status=status, title=title, text=text)
+    answer = site_of(request).page(request, "error.html", status=status, title=title, text=text)
+    # Asked for as a part of a page, it takes the place of the whole page.
+    answer.headers["HX-Retarget"] = "body"
+    answer.headers["HX-Reswap"] = "innerHTML"
+    return answer

@@ -9,10 +9,15 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
 
 from tallystick.domain.errors import TallystickError, Unavailable
 
 log = structlog.get_logger(__name__)
+
+MAX_BODY_BYTES = 1024 * 1024
+"""The largest body that is read, of any request; Stripe's own events are a few kilobytes."""
 
 STATUSES = {
     "not_signed_in": 401,
@@ -146,7 +151,54 @@ def from_validation(error: RequestValidationError) -> RequestRefused:
     return RequestRefused("invalid_input", f"The request cannot be used: {named}. Nothing was changed.", errors=wrong)
 
 
-class ProblemRoute(APIRoute):
+class BodyTooLarge(HTTPException):
+    """Raised while a body is read. The framework lets only its own kind of error through from there."""
+
+    def __init__(self) -> None:
+        super().__init__(413)
+
+
+def from_http(error: HTTPException) -> RequestRefused | None:
+    """What the framework refuses about a request's body in our words; None for anything else."""
+    if isinstance(error, BodyTooLarge):
+        return RequestRefused(
+            "body_too_large", f"The body is larger than {MAX_BODY_BYTES:,} bytes. Nothing was changed."
+        )
+    if isinstance(error.__cause__, RecursionError | UnicodeDecodeError):
+        text = "The body cannot be read: it is not UTF-8, or nested too deeply. Nothing was changed."
+        return RequestRefused("malformed_json", text)
+    return None
+
+
+class GuardedRoute(APIRoute):
+    """A route that reads no more than MAX_BODY_BYTES, and no NUL in an address: PostgreSQL cannot look one up."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_guarded(request: Request) -> Response:
+            if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+                raise RequestRefused("invalid_input", "The address contains a NUL character. Nothing was changed.")
+            return await handle(Request(request.scope, _limited(request.receive)))
+
+        return handle_guarded
+
+
+def _limited(receive: Receive) -> Receive:
+    read = 0
+
+    async def limited() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        return message
+
+    return limited
+
+
+class ProblemRoute(GuardedRoute):
     """A route whose errors are problem documents, also inside a host application with handlers of its own."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -159,5 +211,11 @@ class ProblemRoute(APIRoute):
                 return problem(from_validation(error))
             except TallystickError as error:
                 return problem(error)
+            except HTTPException as error:
+                refused = from_http(error)
+                if refused is None:
+                    # A host application's own, raised by the dependency it gave us: its own handlers answer.
+                    raise
+                return problem(refused)
 
         return handle_problems

@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tallystick.billing import Purchase
 from tallystick.domain.account import Entry
@@ -14,8 +14,10 @@ from tallystick.service import Balance, Tallystick
 from tallystick.web.problems import NotSignedIn, ProblemRoute, RequestRefused
 from tallystick.web.security import same_site_only
 
-MAX_WEBHOOK_BYTES = 1024 * 1024
-"""The largest event that is read; Stripe's own are a few kilobytes."""
+LAST_ENTRY = 2**63 - 1
+"""The largest number that an entry can have."""
+
+Name = Annotated[str, Field(max_length=200)]
 
 
 class CreditCheckoutRequest(BaseModel):
@@ -23,7 +25,7 @@ class CreditCheckoutRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    pack_id: str | None = None
+    pack_id: Name | None = None
 
 
 class PlanCheckoutRequest(BaseModel):
@@ -31,7 +33,7 @@ class PlanCheckoutRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    plan: str
+    plan: Name
 
 
 class CheckoutAnswer(BaseModel):
@@ -123,7 +125,7 @@ def make_router(
     @router.post("/api/stripe/webhook")
     async def webhook(request: Request, stripe_signature: Annotated[str | None, Header()] = None) -> dict[str, bool]:
         """Where Stripe sends its events."""
-        await credits.billing.receive_webhook(await _limited_body(request), stripe_signature)
+        await credits.billing.receive_webhook(await request.body(), stripe_signature)
         return {"received": True}
 
     @router.get("/api/credits/balance", response_model=Balance)
@@ -133,7 +135,7 @@ def make_router(
 
     @router.get("/api/credits/entries", response_model=EntriesAnswer)
     async def entries(
-        before: Annotated[int | None, Query(ge=1)] = None,
+        before: Annotated[int | None, Query(ge=1, le=LAST_ENTRY)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         account_id: str = account,
     ) -> Any:
@@ -163,17 +165,6 @@ async def _json_only(request: Request) -> None:
         raise RequestRefused(
             "unsupported_media_type", f"Send application/json, not {kind[:60]!r}. Nothing was changed."
         )
-
-
-async def _limited_body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_WEBHOOK_BYTES:
-            raise RequestRefused(
-                "body_too_large", f"The body is larger than {MAX_WEBHOOK_BYTES:,} bytes. Nothing was changed."
-            )
-    return bytes(body)
 
 
 def _plain(started: Any) -> dict[str, Any]:

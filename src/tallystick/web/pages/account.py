@@ -10,14 +10,15 @@ from tallystick.domain.errors import InsufficientCredits
 from tallystick.service import BillingNotConfigured, Spent
 from tallystick.web import views
 from tallystick.web.context import SignedIn, Site, TheSite
-from tallystick.web.problems import RequestRefused
+from tallystick.web.problems import GuardedRoute, RequestRefused
+from tallystick.web.router import LAST_ENTRY
 from tallystick.web.users import User
 
 GENERATE_COST = 3
 RECENT = 5
 PAGE = 25
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 
 @router.get("/dashboard")
@@ -30,7 +31,8 @@ async def dashboard(request: Request, site: TheSite, user: SignedIn, purchase: s
 async def generate(
     request: Request, site: TheSite, user: SignedIn, key: Annotated[str, Form(max_length=100)]
 ) -> Response:
-    """The demo's work: spends credits, once per rendered button. Answers with the account's part of the page."""
+    """The demo's work: spends credits, once per rendered button. Answers with the account's part of the page,
+    or with all of it where scripts do not run."""
     if not site.settings.demo:
         raise RequestRefused("not_found", "There is nothing here.")
     spent: Spent | None = None
@@ -40,7 +42,9 @@ async def generate(
     except InsufficientCredits as error:
         refused = error
     shown = {**await _account(site, user), "spent": spent, "refused": refused}
-    return site.page(request, "account.html", **shown)
+    if "hx-request" in request.headers:
+        return site.page(request, "account.html", **shown)
+    return site.page(request, "dashboard.html", cancelled=False, **shown)
 
 
 @router.get("/settings")
@@ -52,7 +56,7 @@ async def settings(request: Request, site: TheSite, user: SignedIn) -> Response:
 
 @router.get("/history")
 async def history(
-    request: Request, site: TheSite, user: SignedIn, before: Annotated[int | None, Query(ge=1)] = None
+    request: Request, site: TheSite, user: SignedIn, before: Annotated[int | None, Query(ge=1, le=LAST_ENTRY)] = None
 ) -> Response:
     """All entries, newest first."""
     found = await site.credits.entries(user.account_id, before=before, limit=PAGE)

@@ -10,6 +10,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from tallystick.domain.errors import InvalidInput
 from tallystick.web.context import Site, TheSite, Visitor
+from tallystick.web.problems import GuardedRoute
 from tallystick.web.sessions import COOKIE
 from tallystick.web.users import SHORTEST_PASSWORD, normalise
 
@@ -17,12 +18,13 @@ PER_EMAIL = parse("10 per 5 minutes")
 PER_CLIENT = parse("50 per 5 minutes")
 RETRY_AFTER = 300
 
-Field = Annotated[str, Form(max_length=1000)]
+# PostgreSQL cannot look up a NUL.
+Field = Annotated[str, Form(max_length=1000, pattern="^[^\\x00]*$")]
 
 
 def make_entrance() -> APIRouter:
     """The routes, with a count of attempts of their own."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
     limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def too_many(request: Request, email: str) -> bool:

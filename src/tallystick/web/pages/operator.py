@@ -5,8 +5,9 @@ from fastapi.responses import Response
 
 from tallystick.billing import EventStatus, PurchaseStatus
 from tallystick.web.context import Operator, TheSite
+from tallystick.web.problems import GuardedRoute
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 SHOWN = 50
 

@@ -7,8 +7,9 @@ from fastapi.responses import Response
 
 from tallystick.web import views
 from tallystick.web.context import SignedIn, TheSite
+from tallystick.web.problems import GuardedRoute
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 SLOW_AFTER = 60
 """After so many looks the page looks less often."""
