@@ -2,12 +2,21 @@
 // Put what the card shows inside it, with a <button> and, for messages, an element with data-message.
 // Attributes: pack-id or plan say what to buy, endpoint where to ask (default: Tallystick's own route).
 class CreditPurchase extends HTMLElement {
-  connectedCallback() {
+  constructor() {
+    super();
     this.addEventListener("click", (event) => {
-      if (event.target.closest("button") && this.contains(event.target)) this.buy();
+      if (event.target.closest("button")) this.buy();
     });
     // Coming back with the browser's back button shows the page as it was left: usable again.
-    window.addEventListener("pageshow", () => this.busy(false));
+    this.returned = () => this.busy(false);
+  }
+
+  connectedCallback() {
+    window.addEventListener("pageshow", this.returned);
+  }
+
+  disconnectedCallback() {
+    window.removeEventListener("pageshow", this.returned);
   }
 
   async buy() {
