@@ -69,7 +69,7 @@ async def test_a_database_that_has_tables_is_never_upgraded_by_itself(tmp_path: 
     with sqlite3.connect(path) as old:
         old.execute("CREATE TABLE accounts (id TEXT)")
     await create_if_empty(f"sqlite:///{path}")
-    assert await pending_revisions(f"sqlite:///{path}") == ["0001"]
+    assert (await pending_revisions(f"sqlite:///{path}"))[:1] == ["0001"]
 
 
 async def test_a_write_is_all_or_nothing(database_url: str) -> None:

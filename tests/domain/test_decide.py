@@ -2,20 +2,17 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from tallystick.domain.account import Account, Entry, EntryKind, GrantKind, Lot
+from tallystick.domain.account import Account, EntryKind, GrantKind, Lot
 from tallystick.domain.amounts import MAX_BALANCE, MAX_CREDITS
-from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import (
     Command,
     GrantBonus,
     OpenAccount,
     RenewAllowance,
     SetPlan,
-    Settle,
     Spend,
 )
 from tallystick.domain.decide import decide
@@ -23,66 +20,7 @@ from tallystick.domain.errors import InsufficientCredits, Refusal
 from tallystick.domain.periods import Period, add_months
 from tallystick.domain.replay import LedgerMismatch, replay
 from tallystick.domain.settle import next_due, settle
-
-CATALOGUE = Catalogue(
-    [
-        Plan("free", allowance=25),
-        Plan("plus", allowance=500, can_buy=True, stripe_price="price_plus"),
-        Plan("team", allowance=100),
-        Plan("payg", allowance=0, can_buy=True),
-    ]
-)
-T0 = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
-DAY = timedelta(days=1)
-
-
-class Book:
-    """One account and all its entries, driven like a ledger would."""
-
-    def __init__(self, plan: str = "free") -> None:
-        self.now = T0
-        self.account: Account | None = None
-        self.entries: list[Entry] = []
-        self.keys = 0
-        self.do(OpenAccount(account_id="acme", plan=plan))
-
-    def try_(self, command: Command) -> Refusal | list[Entry]:
-        outcome = decide(self.account, command, self.now, CATALOGUE)
-        if isinstance(outcome, Refusal):
-            return outcome
-        self.account = outcome.account
-        self.entries.extend(outcome.entries)
-        assert replay("acme", self.entries) == self.account
-        return list(outcome.entries)
-
-    def do(self, command: Command) -> list[Entry]:
-        outcome = self.try_(command)
-        assert not isinstance(outcome, Refusal), outcome
-        return outcome
-
-    def key(self) -> str:
-        self.keys += 1
-        return f"k{self.keys}"
-
-    def spend(self, amount: int) -> Entry:
-        return self.do(Spend(account_id="acme", key=self.key(), amount=amount))[-1]
-
-    def grant(self, credits: int, **options: Any) -> Entry:
-        return self.do(GrantBonus(account_id="acme", key=self.key(), credits=credits, **options))[-1]
-
-    def set_plan(self, plan: str) -> list[Entry]:
-        return self.do(SetPlan(account_id="acme", key=self.key(), plan=plan))
-
-    def renew(self, plan: str, start: datetime, end: datetime) -> list[Entry]:
-        return self.do(RenewAllowance(account_id="acme", key=self.key(), plan=plan, period=Period(start, end)))
-
-    def settle(self) -> list[Entry]:
-        return self.do(Settle(account_id="acme"))
-
-    @property
-    def balances(self) -> tuple[int, int]:
-        assert self.account is not None
-        return self.account.monthly, self.account.bonus
+from tests.domain.book import CATALOGUE, DAY, T0, Book
 
 
 @pytest.fixture
@@ -120,7 +58,7 @@ def test_s5_replay_finds_a_changed_amount_a_gap_and_a_changed_lot(book: Book) ->
         ([opened, granted, replace(spent, seq=4)], "seq is 4 and should be 3"),
         (
             [opened, granted, replace(spent, lots=(Lot(1, GrantKind.ALLOWANCE, 26),))],
-            "grant 1 has 25 credits left, not 26",
+            "grant 1 has 25 free credits left, not 26",
         ),
         (
             [opened, granted, replace(spent, lots=(Lot(1, GrantKind.ALLOWANCE, 25),))],

@@ -12,7 +12,15 @@ from tallystick.clock import system_clock
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import GrantBonus, OpenAccount
 from tallystick.ledger import Ledger
-from tallystick.ledger.postgres_store import FIND_KEYS, LOCK_ACCOUNTS, PostgresStore
+from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS
+from tallystick.ledger.postgres_store import (
+    FIND_ENTRIES,
+    FIND_KEYS,
+    FIND_REVERSALS,
+    LOCK_ACCOUNTS,
+    WRITE_BATCH,
+    PostgresStore,
+)
 from tallystick.ledger.verify import verify
 
 HAMMER = Path(__file__).with_name("hammer.py")
@@ -97,6 +105,9 @@ async def test_the_ledgers_statements_use_indexes_whatever_the_statistics_say(po
         for statement, values in (
             (LOCK_ACCOUNTS, (["acc1", "acc2"],)),
             (FIND_KEYS, (["acc1", "acc2"], ["g", "g"])),
+            (FIND_ENTRIES, (["acc1", "acc2"], [1, 1])),
+            (FIND_REVERSALS, (["acc1", "acc2"], [1, 1])),
+            (WRITE_BATCH, tuple([] for _ in (*ACCOUNT_COLUMNS, *ENTRY_COLUMNS))),
         ):
             plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
             assert "Index" in plan

@@ -1,19 +1,20 @@
 """The pages over HTTP: signing in and out safely, and that each says what it must."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import select, update
 
-from tallystick import Plan, Tallystick
+from tallystick import Entry, EntryKind, Plan, Tallystick
 from tallystick.cli import customers
 from tallystick.cli.house import House
 from tallystick.database.tables import sessions
 from tallystick.web.app import WebSettings, create_app
 from tallystick.web.pages.entrance import local
+from tallystick.web.views import entry_view
 from tests.serving import serving
 from tests.web.conftest import PASSWORD, make_plus, new_browser, problem, sign_up
 
@@ -240,3 +241,10 @@ async def test_an_error_on_our_side_is_noted_and_shows_nothing_of_its_inside(
     api = await browser.get("/api/credits/entries")
     assert api.json()["code"] == "internal_error"
     assert "the inside" not in api.text
+
+
+@pytest.mark.parametrize("kind", list(EntryKind))
+def test_every_kind_of_entry_has_words_in_the_history(kind: EntryKind) -> None:
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    entry = Entry("a", 1, kind, 0, 0, 0, 0, 0, noon, noon)
+    assert entry_view(entry).title

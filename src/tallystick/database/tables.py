@@ -72,7 +72,7 @@ accounts = Table(
     Column("debt", Credits, nullable=False, server_default=text("0")),
     # The next instant at which time alone changes the account; null when it never will.
     Column("due_at", Instant, nullable=True),
-    # Anchor, allowance, open and scheduled grants, in the ledger codec's compact JSON.
+    # Allowance, open and scheduled grants, holds and debts, in the ledger codec's compact JSON.
     Column("state", Text, nullable=False),
     CheckConstraint("allowance_remaining >= 0", name="allowance_not_negative"),
     CheckConstraint("bonus_credits >= 0", name="bonus_not_negative"),
@@ -96,7 +96,9 @@ entries = Table(
     Column("recorded_at", Instant, nullable=False),
     Column("key", Text, nullable=True),
     Column("request", Text, nullable=True),
-    # Lots, grant, plan, allowance, reason and reference, in the ledger codec's JSON.
+    # The number of the spend that this entry reverses; each is reversed once.
+    Column("reverses", BigInteger, nullable=True),
+    # What else the entry says, in the ledger codec's JSON.
     Column("detail", JSON, nullable=False),
     CheckConstraint("seq >= 1", name="numbered_from_one"),
     CheckConstraint(
@@ -104,6 +106,14 @@ entries = Table(
         name="balances_not_negative",
     ),
     Index("entries_account_id_key_uq", "account_id", "key", unique=True),
+    Index(
+        "entries_account_id_reverses_uq",
+        "account_id",
+        "reverses",
+        unique=True,
+        postgresql_where=text("reverses IS NOT NULL"),
+        sqlite_where=text("reverses IS NOT NULL"),
+    ),
 )
 
 customers = Table(

@@ -3,7 +3,7 @@
 What moves credits is in `decide`; what a line does to the state is in `record`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -31,7 +31,10 @@ class GrantKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One lot of credits. `id` is the number of the entry that made it, unique within its account."""
+    """One lot of credits. `id` is the number of the entry that made it, unique within its account.
+
+    `held` of what remains is set aside by holds (S12).
+    """
 
     id: int
     kind: GrantKind
@@ -39,6 +42,12 @@ class Grant:
     priority: int
     effective_at: datetime
     expires_at: datetime | None
+    held: int = 0
+
+    @property
+    def free(self) -> int:
+        """What no hold has set aside."""
+        return self.remaining - self.held
 
     @property
     def burn_key(self) -> tuple[int, datetime, datetime, int]:
@@ -58,6 +67,32 @@ class Lot:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Credits set aside until `expires_at` for work whose cost is not known yet (S12).
+
+    `id` is the number of the entry that made it. `lots` say how much of which grants, in burn order.
+    """
+
+    id: int
+    lots: tuple[Lot, ...]
+    expires_at: datetime
+    operation: str
+
+    @property
+    def amount(self) -> int:
+        """How many credits it sets aside."""
+        return sum(lot.amount for lot in self.lots)
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """Credits of one grant that were taken back after they had been used, and are still owed (S24)."""
+
+    grant_id: int
+    amount: int
+
+
 class EntryKind(StrEnum):
     """What an entry says has happened."""
 
@@ -70,6 +105,14 @@ class EntryKind(StrEnum):
     GRANT_STARTED = "grant_started"
     LAPSED = "lapsed"
     SPENT = "spent"
+    REVERSED = "reversed"
+    HELD = "held"
+    HOLD_EXTENDED = "hold_extended"
+    CAPTURED = "captured"
+    RELEASED = "released"
+    REMOVED = "removed"
+    CLAWED_BACK = "clawed_back"
+    DEBT_REPAID = "debt_repaid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +143,10 @@ class Scheduled:
 class Account:
     """Everything `decide` needs to know of one account.
 
-    `grants` are usable now, none of them empty, in burn order; `scheduled` are not yet effective. `seq`
-    is the number of the account's last entry (S5). `allowance` is None until the first one opens. All
-    amounts are credits.
+    `grants` are usable now, none of them empty, in burn order; `scheduled` are not yet effective. A grant
+    that is over stays among `grants` while a hold needs it. `seq` is the number of the account's last
+    entry (S5). `allowance` is None until the first one opens. All amounts are credits. Before `wakes_at`
+    time alone changes nothing; it may be earlier than the first change, never later.
     """
 
     id: str
@@ -115,6 +159,9 @@ class Account:
     debt: int
     grants: tuple[Grant, ...]
     scheduled: tuple[Scheduled, ...]
+    holds: tuple[Hold, ...] = ()
+    debts: tuple[Debt, ...] = ()
+    wakes_at: datetime | None = field(default=None, compare=False)
 
     @property
     def available(self) -> int:
@@ -132,10 +179,14 @@ class Account:
 class Entry:
     """One immutable line of an account's ledger, with the balances after it (S4, S5).
 
-    `amount` is the change of monthly plus bonus credits. `effective_at` is the instant from which it
+    `amount` is the change of monthly plus bonus credits; holds change `held` alone. `effective_at` is the instant from which it
     counts; for what time does by itself that is the exact boundary, while `recorded_at` is when it was
-    written down. `lots` says which grants it took from or started, and how much of each (S10). The entry
-    of a command carries its idempotency `key` and the `request` it answered (S7).
+    written down. `lots` says which grants it took from, set aside, returned to or started, and how
+    much of each (S10). The entry of a command carries its idempotency `key` and the `request` it answered
+    (S7). `hold` is the id of the hold it is about, `hold_until` that hold's deadline. A reversal names the
+    entry it `reverses`, the grants it `reopened`, and what did not come back because its grant had
+    `lapsed` (S13). `owed` is what became debt of the grant `owed_for`, negative
+    where it was repaid (S24).
     """
 
     account_id: str
@@ -156,6 +207,13 @@ class Entry:
     allowance: Allowance | None = None
     reason: str = ""
     reference: str | None = None
+    hold: int | None = None
+    hold_until: datetime | None = None
+    reverses: int | None = None
+    reopened: tuple[Grant, ...] = ()
+    lapsed: tuple[Lot, ...] = ()
+    owed: int = 0
+    owed_for: int | None = None
 
     @property
     def available(self) -> int:

@@ -3,7 +3,8 @@
 import json
 import re
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from tallystick.domain.account import GrantKind
@@ -12,6 +13,12 @@ from tallystick.domain.errors import InvalidInput
 from tallystick.domain.periods import Period, require_instant
 
 MAX_TEXT = 500
+HOLD_SECONDS = 15 * 60
+"""How long a hold lasts unless it is told otherwise (S12)."""
+
+MAX_HOLD_SECONDS = 24 * 60 * 60
+"""The longest a hold may last without being extended (S12)."""
+
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -24,6 +31,26 @@ def require_identifier(value: object, name: str) -> str:
             name=name,
         )
     return value
+
+
+def _require_number(value: object, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**63:
+        raise InvalidInput(
+            f"{name} must be a whole number from 1, not {value!r:.80}. Nothing was changed.", name=name
+        )
+
+
+def _require_hold_seconds(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_HOLD_SECONDS:
+        raise InvalidInput(
+            f"A hold lasts from 1 to {MAX_HOLD_SECONDS:,} seconds, not {value!r:.80}. Nothing was changed.",
+            name="seconds",
+        )
+
+
+def _require_reason(value: str) -> None:
+    if not value.strip():
+        raise InvalidInput("Give a reason: it is what the ledger will say about this. Nothing was changed.")
 
 
 def _require_text(value: object, name: str) -> None:
@@ -135,6 +162,118 @@ class Spend(_Keyed):
         require_credits(self.amount)
         _require_text(self.operation, "operation")
 
+    @property
+    def request(self) -> str:
+        """As for every command, written without the detour over its fields: this is the hot path."""
+        return f'["Spend",{{"amount":{self.amount},"operation":{quoted(self.operation)}}}]'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reverse(_Keyed):
+    """Return the credits of a spend or a capture, the entry number `entry`, to where they came from (S13)."""
+
+    entry: int
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        self._check()
+        _require_number(self.entry, "entry")
+        _require_text(self.reason, "reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceHold(_Keyed):
+    """Set credits aside, in burn order, for `seconds` or until they are captured or released (S12)."""
+
+    amount: int
+    seconds: int = HOLD_SECONDS
+    operation: str = ""
+
+    def __post_init__(self) -> None:
+        self._check()
+        require_credits(self.amount)
+        _require_hold_seconds(self.seconds)
+        _require_text(self.operation, "operation")
+
+    def deadline(self, now: datetime) -> datetime:
+        """When a hold that is placed at `now` runs out."""
+        return now + timedelta(seconds=self.seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendHold(_Keyed):
+    """Set aside `amount` more in an open hold, or let it last `seconds` from now, or both (S12)."""
+
+    hold: int
+    amount: int | None = None
+    seconds: int | None = None
+
+    def __post_init__(self) -> None:
+        self._check()
+        _require_number(self.hold, "hold")
+        if self.amount is None and self.seconds is None:
+            raise InvalidInput("Extend a hold by an amount, by seconds, or by both. Nothing was changed.")
+        if self.amount is not None:
+            require_credits(self.amount)
+        if self.seconds is not None:
+            _require_hold_seconds(self.seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture(_Keyed):
+    """Consume `amount` of an open hold, and what is available if that is not enough; release the rest (S12)."""
+
+    hold: int
+    amount: int
+
+    def __post_init__(self) -> None:
+        self._check()
+        _require_number(self.hold, "hold")
+        require_credits(self.amount)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(_Keyed):
+    """Give back everything an open hold has set aside (S12)."""
+
+    hold: int
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        self._check()
+        _require_number(self.hold, "hold")
+        _require_text(self.reason, "reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove(_Keyed):
+    """Take credits away in burn order, all or nothing: an operator's correction, not a consumption."""
+
+    amount: int
+    reason: str
+
+    def __post_init__(self) -> None:
+        self._check()
+        require_credits(self.amount)
+        _require_text(self.reason, "reason")
+        _require_reason(self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClawBack(_Keyed):
+    """Take credits back from the bonus grant number `grant`; what was used of it already becomes debt (S24)."""
+
+    grant: int
+    amount: int
+    reason: str = ""
+    reference: str | None = None
+
+    def __post_init__(self) -> None:
+        self._check()
+        _require_number(self.grant, "grant")
+        require_credits(self.amount)
+        _require_text(self.reason, "reason")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
@@ -143,5 +282,18 @@ class Settle:
     account_id: str
 
 
-Command = OpenAccount | SetPlan | RenewAllowance | GrantBonus | Spend | Settle
-KeyedCommand = OpenAccount | SetPlan | RenewAllowance | GrantBonus | Spend
+KeyedCommand = (
+    OpenAccount
+    | SetPlan
+    | RenewAllowance
+    | GrantBonus
+    | Spend
+    | Reverse
+    | PlaceHold
+    | ExtendHold
+    | Capture
+    | Release
+    | Remove
+    | ClawBack
+)
+Command = KeyedCommand | Settle

@@ -8,14 +8,21 @@ database is the ledger's business.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tallystick.domain.account import Account, Allowance, Entry, EntryKind, Grant, Lot
+from tallystick.domain.account import Account, Allowance, Entry, EntryKind, Grant
 from tallystick.domain.amounts import MAX_BALANCE
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import (
+    Capture,
+    ClawBack,
     Command,
+    ExtendHold,
     GrantBonus,
     OpenAccount,
+    PlaceHold,
+    Release,
+    Remove,
     RenewAllowance,
+    Reverse,
     SetPlan,
     Settle,
     Spend,
@@ -24,37 +31,58 @@ from tallystick.domain.errors import (
     AccountExists,
     BalanceTooLarge,
     GrantExpired,
-    InsufficientCredits,
     Refusal,
     UnknownAccount,
     UnknownPlan,
 )
+from tallystick.domain.holds import capture, extend_hold, place_hold, release
+from tallystick.domain.lots import burn
 from tallystick.domain.periods import Period, period_containing
 from tallystick.domain.record import blank, record
-from tallystick.domain.settle import Decision, allowance_grant, replace_allowance, settle
+from tallystick.domain.refuse import insufficient
+from tallystick.domain.settle import Decision, allowance_grant, repay_from, replace_allowance, settle, settle_after
+from tallystick.domain.taking_back import NO_PAST, Past, claw_back, reverse
 
 
-def decide(account: Account | None, command: Command, now: datetime, catalogue: Catalogue) -> Decision | Refusal:
+def decide(
+    account: Account | None, command: Command, now: datetime, catalogue: Catalogue, past: Past = NO_PAST
+) -> Decision | Refusal:
     """Settle what time has done, then apply `command`, or refuse it.
 
-    `account` is None when it has not been opened. A keyed command that is accepted leaves exactly one
-    entry that carries its key; Settle leaves none when nothing was due. A refusal changes nothing, not
-    even what time has done: that is settled again by whoever comes next (S8).
+    `account` is None when it has not been opened; `past` is what a Reverse or ClawBack refers to. A keyed
+    command that is accepted leaves exactly one entry that carries its key; Settle leaves none when nothing
+    was due. A refusal changes nothing, not even what time has done: that is settled again by whoever comes
+    next (S8).
     """
     if isinstance(command, OpenAccount):
         return _open_account(account, command, now, catalogue)
     if account is None:
         return UnknownAccount(command.account_id)
     settled = settle(account, now, catalogue)
+    account = settled.account
     match command:
         case Spend():
-            outcome = _spend(settled.account, command, now, catalogue)
+            outcome = _spend(account, command, now, catalogue)
+        case PlaceHold():
+            outcome = place_hold(account, command, now, catalogue)
+        case ExtendHold():
+            outcome = extend_hold(account, command, now, catalogue)
+        case Capture():
+            outcome = capture(account, command, now, catalogue)
+        case Release():
+            outcome = release(account, command, now, catalogue)
+        case Reverse():
+            outcome = reverse(account, command, now, catalogue, past)
         case GrantBonus():
-            outcome = _grant_bonus(settled.account, command, now)
+            outcome = _grant_bonus(account, command, now)
+        case Remove():
+            outcome = _remove(account, command, now, catalogue)
+        case ClawBack():
+            outcome = claw_back(account, command, now, past)
         case RenewAllowance():
-            outcome = _renew_allowance(settled.account, command, now, catalogue)
+            outcome = _renew_allowance(account, command, now, catalogue)
         case SetPlan():
-            outcome = _set_plan(settled.account, command, now, catalogue)
+            outcome = _set_plan(account, command, now, catalogue)
         case Settle():
             return settled
     if isinstance(outcome, Refusal) or not settled.entries:
@@ -64,13 +92,7 @@ def decide(account: Account | None, command: Command, now: datetime, catalogue: 
 
 def _spend(account: Account, command: Spend, now: datetime, catalogue: Catalogue) -> Decision | Refusal:
     if command.amount > account.available:
-        plan = catalogue.plan(account.plan)
-        return InsufficientCredits(
-            required=command.amount,
-            available=account.available,
-            can_buy=plan is not None and plan.can_buy,
-            resets_at=account.resets_at(now),
-        )
+        return insufficient(account, command.amount, account.available, now, catalogue)
     account, entry = record(
         account,
         EntryKind.SPENT,
@@ -78,22 +100,26 @@ def _spend(account: Account, command: Spend, now: datetime, catalogue: Catalogue
         recorded_at=now,
         key=command.key,
         request=command.request,
-        lots=_burn(account.grants, command.amount),
+        lots=burn(account.grants, command.amount),
         reason=command.operation,
     )
     return Decision(account, (entry,))
 
 
-def _burn(grants: tuple[Grant, ...], amount: int) -> tuple[Lot, ...]:
-    """Which grants `amount` comes from. `grants` are in burn order and hold enough (S10)."""
-    lots = []
-    for grant in grants:
-        taken = min(grant.remaining, amount)
-        lots.append(Lot(grant.id, grant.kind, taken))
-        amount -= taken
-        if amount == 0:
-            break
-    return tuple(lots)
+def _remove(account: Account, command: Remove, now: datetime, catalogue: Catalogue) -> Decision | Refusal:
+    if command.amount > account.available:
+        return insufficient(account, command.amount, account.available, now, catalogue)
+    account, entry = record(
+        account,
+        EntryKind.REMOVED,
+        effective_at=now,
+        recorded_at=now,
+        key=command.key,
+        request=command.request,
+        lots=burn(account.grants, command.amount),
+        reason=command.reason,
+    )
+    return Decision(account, (entry,))
 
 
 def _grant_bonus(account: Account, command: GrantBonus, now: datetime) -> Decision | Refusal:
@@ -129,7 +155,8 @@ def _grant_bonus(account: Account, command: GrantBonus, now: datetime) -> Decisi
         reason=command.reason,
         reference=command.reference,
     )
-    return Decision(account, (entry,))
+    account, repaid = repay_from(account, grant.id, at=now, now=now)
+    return Decision(account, (entry, *repaid))
 
 
 def _open_account(
@@ -174,8 +201,7 @@ def _set_plan(account: Account, command: SetPlan, now: datetime, catalogue: Cata
         reason=command.reason,
         reference=command.reference,
     )
-    settled = settle(account, now, catalogue, since=now)
-    return Decision(settled.account, (entry, *settled.entries))
+    return settle_after(account, entry, now, catalogue)
 
 
 def _allowance_on_change(account: Account, plan: Plan, now: datetime) -> tuple[Allowance | None, Grant | None]:

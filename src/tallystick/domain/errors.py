@@ -121,6 +121,82 @@ class IdempotencyConflict(Refusal):
         )
 
 
+class UnknownEntry(Refusal):
+    """The account's ledger has no entry of that number."""
+
+    code = "unknown_entry"
+
+    def __init__(self, account_id: str, entry: int) -> None:
+        super().__init__(
+            f"Account {account_id!r} has no entry {entry}. Nothing was changed.", account_id=account_id, entry=entry
+        )
+
+
+class NotReversible(Refusal):
+    """An entry that did not consume credits."""
+
+    code = "not_reversible"
+
+    def __init__(self, entry: int, kind: str) -> None:
+        super().__init__(
+            f"Entry {entry} is {kind!r}; only spends and captures can be reversed. Nothing was changed.",
+            entry=entry,
+            kind=kind,
+        )
+
+
+class AlreadyReversed(Refusal):
+    """A spend that was reversed before, under another idempotency key (S13)."""
+
+    code = "already_reversed"
+
+    def __init__(self, entry: int, reversed_by: int) -> None:
+        super().__init__(
+            f"Entry {entry} was reversed before, by entry {reversed_by}. Nothing was changed.",
+            entry=entry,
+            reversed_by=reversed_by,
+        )
+
+
+class HoldNotOpen(Refusal):
+    """A hold that was captured or released, ran out, or never was (S12)."""
+
+    code = "hold_not_open"
+
+    def __init__(self, hold: int) -> None:
+        super().__init__(
+            f"Hold {hold} is not open: it was captured, released, or its deadline has passed. Nothing was "
+            "changed. Place a new hold, or spend directly.",
+            hold=hold,
+        )
+
+
+class TooManyHolds(Refusal):
+    """An account has as many open holds as it may have at once."""
+
+    code = "too_many_holds"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This account has {limit:,} open holds already. Nothing was set aside. "
+            "Capture or release some of them, or wait until they run out.",
+            limit=limit,
+        )
+
+
+class NotABonusGrant(Refusal):
+    """A number that is not that of a bonus grant of so many credits."""
+
+    code = "not_a_bonus_grant"
+
+    def __init__(self, grant: int, amount: int) -> None:
+        super().__init__(
+            f"Entry {grant} did not grant {amount} bonus credits or more. Nothing was changed.",
+            grant=grant,
+            amount=amount,
+        )
+
+
 class GrantExpired(Refusal):
     """A grant that would have lapsed before it was made."""
 

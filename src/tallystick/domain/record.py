@@ -1,11 +1,27 @@
 """What one line of a ledger does to an account: the only code that changes balances.
 
-`decide` uses it to write new entries and `replay` to prove old ones, so the two cannot disagree.
+`decide` uses it to write new entries and `replay` to prove old ones, so the two cannot disagree. How lots
+move between grants is in `lots`.
 """
 
 from datetime import datetime
 
-from tallystick.domain.account import Account, Allowance, Entry, EntryKind, Grant, GrantKind, Lot, Scheduled
+from tallystick.domain.account import (
+    Account,
+    Allowance,
+    Debt,
+    Entry,
+    EntryKind,
+    Grant,
+    GrantKind,
+    Hold,
+    Lot,
+    Scheduled,
+)
+from tallystick.domain.lots import add, end_allowance, give_back, let_go, set_aside, start, take
+
+# Taking from grants never brings a deadline nearer, so these leave `wakes_at` as it is.
+_NO_NEW_DEADLINE = frozenset((EntryKind.SPENT, EntryKind.REMOVED))
 
 
 def blank(account_id: str) -> Account:
@@ -38,97 +54,158 @@ def record(
     allowance: Allowance | None = None,
     reason: str = "",
     reference: str | None = None,
+    hold: int | None = None,
+    hold_until: datetime | None = None,
+    reverses: int | None = None,
+    reopened: tuple[Grant, ...] = (),
+    lapsed: tuple[Lot, ...] = (),
+    owed: int = 0,
+    owed_for: int | None = None,
 ) -> tuple[Account, Entry]:
     """Write the next entry of `account`: returns the account after it, and the entry.
 
-    The facts alone decide the effect. `lots` are taken from their grants; in a GRANT_STARTED entry they
-    name the scheduled grant that becomes usable. `grant` is added, or in a GRANT_SCHEDULED entry kept
-    until it is effective together with the `allowance` it will open. `plan` and `allowance` replace what
-    was there. Raises ValueError when lots do not fit the account's grants, which `decide` never writes.
+    The facts alone decide the effect. `lots` are taken from their grants, unless the kind says otherwise:
+    a hold sets them aside, a reversal returns them, GRANT_STARTED names the scheduled grant that becomes
+    usable. `grant` is added, or in a GRANT_SCHEDULED entry kept until it is effective together with the
+    `allowance` it will open. `plan` and `allowance` replace what was there. `debts` come and go with CLAWED_BACK, which adds
+    `owed`, and DEBT_REPAID. Raises ValueError when the facts do not fit the account, which `decide` never
+    writes.
     """
-    grants, scheduled = account.grants, account.scheduled
+    grants, scheduled, holds, debts = account.grants, account.scheduled, account.holds, account.debts
+    monthly, bonus, held, debt = account.monthly, account.bonus, account.held, account.debt
     now_allowance = account.allowance if allowance is None else allowance
-    if kind is EntryKind.GRANT_STARTED:
-        grants, scheduled = _start(grants, scheduled, lots)
-    elif kind is EntryKind.GRANT_SCHEDULED and grant is not None:
-        scheduled = (*scheduled, Scheduled(grant, allowance))
-        now_allowance = account.allowance
-    else:
-        grants = _add(_take(grants, lots), grant)
-    monthly = sum(g.remaining for g in grants if g.kind is GrantKind.ALLOWANCE)
-    bonus = sum(g.remaining for g in grants if g.kind is not GrantKind.ALLOWANCE)
+    seq = account.seq + 1
+    moved = -1
+    match kind:
+        case EntryKind.HELD | EntryKind.HOLD_EXTENDED:
+            if hold is None or hold_until is None or (hold == seq) != (kind is EntryKind.HELD):
+                raise ValueError(f"a hold is named by the entry that made it, not {hold}")
+            grants = set_aside(grants, lots)
+            holds = _with_hold(holds, Hold(hold, lots, hold_until, reason), opened=hold == seq)
+            held += _sum(lots)
+            moved = 0
+        case EntryKind.CAPTURED | EntryKind.RELEASED:
+            ended, holds = _without_hold(holds, hold)
+            grants = take(let_go(grants, ended.lots), lots)
+            held -= ended.amount
+        case EntryKind.REVERSED:
+            grants = give_back(grants, lots, reopened)
+            moved = 1
+        case EntryKind.GRANT_STARTED:
+            grants, scheduled = start(
+                grants if allowance is None else end_allowance(grants, effective_at), scheduled, lots
+            )
+            moved = 1
+        case EntryKind.GRANT_SCHEDULED if grant is not None:
+            scheduled = (*scheduled, Scheduled(grant, allowance))
+            now_allowance = account.allowance
+        case _:
+            grants = take(grants, lots)
+            if grant is not None:
+                if kind is EntryKind.ALLOWANCE_OPENED:
+                    grants = end_allowance(grants, effective_at)
+                grants = add(grants, grant)
+                if grant.kind is GrantKind.ALLOWANCE:
+                    monthly += grant.remaining
+                else:
+                    bonus += grant.remaining
+            if owed_for is not None:
+                debts = _with_debt(debts, owed_for, owed)
+                debt += owed
+    if moved:
+        for lot in lots:
+            if lot.kind is GrantKind.ALLOWANCE:
+                monthly += moved * lot.amount
+            else:
+                bonus += moved * lot.amount
     after = Account(
-        id=account.id,
-        plan=account.plan if plan is None else plan,
-        allowance=now_allowance,
-        seq=account.seq + 1,
-        monthly=monthly,
-        bonus=bonus,
-        held=account.held,
-        debt=account.debt,
-        grants=grants,
-        scheduled=scheduled,
+        account.id,
+        account.plan if plan is None else plan,
+        now_allowance,
+        seq,
+        monthly,
+        bonus,
+        held,
+        debt,
+        grants,
+        scheduled,
+        holds,
+        debts,
+        account.wakes_at if kind in _NO_NEW_DEADLINE else first_deadline(grants, scheduled, holds, now_allowance),
     )
     entry = Entry(
-        account_id=account.id,
-        seq=after.seq,
-        kind=kind,
-        amount=monthly + bonus - account.monthly - account.bonus,
-        monthly=monthly,
-        bonus=bonus,
-        held=after.held,
-        debt=after.debt,
-        effective_at=effective_at,
-        recorded_at=recorded_at,
-        key=key,
-        request=request,
-        lots=lots,
-        grant=grant,
-        plan=plan,
-        allowance=allowance,
-        reason=reason,
-        reference=reference,
+        account.id,
+        seq,
+        kind,
+        monthly + bonus - account.monthly - account.bonus,
+        monthly,
+        bonus,
+        held,
+        debt,
+        effective_at,
+        recorded_at,
+        key,
+        request,
+        lots,
+        grant,
+        plan,
+        allowance,
+        reason,
+        reference,
+        hold,
+        hold_until,
+        reverses,
+        reopened,
+        lapsed,
+        owed,
+        owed_for,
     )
     return after, entry
 
 
-def _take(grants: tuple[Grant, ...], lots: tuple[Lot, ...]) -> tuple[Grant, ...]:
-    if not lots:
-        return grants
-    wanted = {lot.grant_id: lot for lot in lots}
-    left = []
-    for grant in grants:
-        lot = wanted.pop(grant.id, None)
-        taken = 0 if lot is None else lot.amount
-        if taken > grant.remaining:
-            raise ValueError(f"grant {grant.id} has {grant.remaining} credits left, not {taken}")
-        if lot is not None and lot.kind is not grant.kind:
-            raise ValueError(f"grant {grant.id} is of kind {grant.kind}, not {lot.kind}")
-        if taken == grant.remaining:
-            continue
-        left.append(_with_remaining(grant, grant.remaining - taken) if taken else grant)
-    if wanted:
-        raise ValueError(f"no open grant {', '.join(str(id) for id in sorted(wanted))}")
-    return tuple(left)
+def first_deadline(
+    grants: tuple[Grant, ...],
+    scheduled: tuple[Scheduled, ...],
+    holds: tuple[Hold, ...],
+    allowance: Allowance | None,
+) -> datetime | None:
+    """The earliest instant at which time alone could change such an account: its `wakes_at`."""
+    instants = [g.expires_at for g in grants if g.expires_at is not None]
+    instants += [s.grant.effective_at for s in scheduled]
+    instants += [h.expires_at for h in holds]
+    if allowance is not None:
+        instants.append(allowance.period.end)
+    return min(instants, default=None)
 
 
-def _add(grants: tuple[Grant, ...], grant: Grant | None) -> tuple[Grant, ...]:
-    if grant is None or grant.remaining == 0:
-        return grants
-    return tuple(sorted((*grants, grant), key=lambda g: g.burn_key))
+def _sum(lots: tuple[Lot, ...]) -> int:
+    return sum(lot.amount for lot in lots)
 
 
-def _start(
-    grants: tuple[Grant, ...], scheduled: tuple[Scheduled, ...], lots: tuple[Lot, ...]
-) -> tuple[tuple[Grant, ...], tuple[Scheduled, ...]]:
-    for lot in lots:
-        starting = next((s for s in scheduled if s.grant.id == lot.grant_id), None)
-        if starting is None or starting.grant.remaining != lot.amount:
-            raise ValueError(f"no scheduled grant {lot.grant_id} of {lot.amount} credits")
-        grants = _add(grants, starting.grant)
-        scheduled = tuple(s for s in scheduled if s is not starting)
-    return grants, scheduled
+def _with_hold(holds: tuple[Hold, ...], part: Hold, *, opened: bool) -> tuple[Hold, ...]:
+    """Add a hold, or what an open one of the same id sets aside in addition, until its new deadline."""
+    if opened:
+        return (*holds, part)
+    before, _ = _without_hold(holds, part.id)
+    amounts = {lot.grant_id: lot for lot in before.lots}
+    for lot in part.lots:
+        first = amounts.get(lot.grant_id)
+        amounts[lot.grant_id] = lot if first is None else Lot(lot.grant_id, lot.kind, first.amount + lot.amount)
+    after = Hold(before.id, tuple(amounts.values()), part.expires_at, before.operation)
+    return tuple(after if h is before else h for h in holds)
 
 
-def _with_remaining(grant: Grant, remaining: int) -> Grant:
-    return Grant(grant.id, grant.kind, remaining, grant.priority, grant.effective_at, grant.expires_at)
+def _without_hold(holds: tuple[Hold, ...], id: int | None) -> tuple[Hold, tuple[Hold, ...]]:
+    ended = next((h for h in holds if h.id == id), None)
+    if ended is None:
+        raise ValueError(f"no open hold {id}")
+    return ended, tuple(h for h in holds if h is not ended)
+
+
+def _with_debt(debts: tuple[Debt, ...], grant_id: int, change: int) -> tuple[Debt, ...]:
+    before = next((d for d in debts if d.grant_id == grant_id), None)
+    after = Debt(grant_id, change + (0 if before is None else before.amount))
+    if after.amount < 0:
+        raise ValueError(f"grant {grant_id} is not owed {-change} credits")
+    others = tuple(d for d in debts if d is not before)
+    return (*others, after) if after.amount else others

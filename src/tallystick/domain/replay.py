@@ -42,6 +42,13 @@ def replay(account_id: str, entries: Iterable[Entry]) -> Account:
                 allowance=entry.allowance,
                 reason=entry.reason,
                 reference=entry.reference,
+                hold=entry.hold,
+                hold_until=entry.hold_until,
+                reverses=entry.reverses,
+                reopened=entry.reopened,
+                lapsed=entry.lapsed,
+                owed=entry.owed,
+                owed_for=entry.owed_for,
             )
         except ValueError as error:
             raise LedgerMismatch(f"Account {account_id}, entry {entry.seq}: {error}.") from error

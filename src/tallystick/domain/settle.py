@@ -1,25 +1,30 @@
-"""What time alone has done to an account: lapsed grants, ended periods, grants that became effective.
+"""What time alone has done to an account: holds that ran out, lapsed grants, ended periods, started grants.
 
 Judged at the exact instant from the account's own state (S14), so it does not matter when, or whether,
 anything looks.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tallystick.domain.account import (
     Account,
     Allowance,
+    Debt,
     Entry,
     EntryKind,
     Grant,
     GrantKind,
+    Hold,
     Lot,
     Scheduled,
 )
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.periods import period_containing
 from tallystick.domain.record import record
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,37 +38,55 @@ class Decision:
 def settle(account: Account, now: datetime, catalogue: Catalogue, *, since: datetime | None = None) -> Decision:
     """Apply everything that became due up to and including `now`, in the order in which it became due.
 
-    At one instant grants lapse first, then a period ends, then scheduled grants start. Missed periods of
-    a plan that renews by itself collapse into the one that contains `now` (S14). What only became due
-    because of something that happened at `since` is dated from there.
+    At one instant holds run out first, then grants lapse, then a period ends, then scheduled grants start.
+    Missed periods of a plan that renews by itself collapse into the one that contains `now` (S14). What
+    only became due because of something that happened at `since` is dated from there.
     """
+    if since is None and (account.wakes_at is None or now < account.wakes_at):
+        return Decision(account, ())
     entries: list[Entry] = []
-    while True:
-        lapsing = _first_to_lapse(account, now)
-        starting = _first_to_start(account, now)
-        renewal = _renewal(account, now, catalogue)
-        due = [
-            instant
-            for instant in (
-                lapsing.expires_at if lapsing else None,
-                renewal.period.start if renewal else None,
-                starting.grant.effective_at if starting else None,
-            )
-            if instant is not None
-        ]
-        if not due:
-            return Decision(account, tuple(entries))
-        first = min(due)
-        at = first if since is None else max(first, since)
-        if lapsing is not None and lapsing.expires_at == first:
-            account, entry = lapse(account, (lapsing,), at=at, now=now, reason="expired")
-        elif renewal is not None and renewal.period.start == first:
-            account, entry = _open(account, renewal, at=at, now=now)
-        elif starting is not None:
-            account, new = _begin(account, starting, at=at, now=now)
-            entries.extend(new)
-            continue
-        entries.append(entry)
+    while (due := _first_due(account, now, catalogue)) is not None:
+        instant, apply = due
+        # Nothing is dated before what led to it.
+        since = instant if since is None else max(instant, since)
+        account, new = apply(account, since, now)
+        entries.extend(new)
+    return Decision(account, tuple(entries))
+
+
+_Step = Callable[[Account, datetime, datetime], tuple[Account, tuple[Entry, ...]]]
+
+
+def _first_due(account: Account, now: datetime, catalogue: Catalogue) -> tuple[datetime, _Step] | None:
+    """What became due first, and what it does. Ties go to what stands first here."""
+    due: list[tuple[datetime, _Step]] = []
+    returned = _to_repay(account)
+    if returned is not None:
+        due.append((_LONG_AGO, lambda a, at, now: repay(a, *returned, at=at, now=now)))
+    hold = min(account.holds, key=lambda h: (h.expires_at, h.id), default=None)
+    if hold is not None:
+        due.append((hold.expires_at, lambda a, at, now: _run_out(a, hold, at=at, now=now)))
+    over = [g for g in account.grants if g.expires_at is not None and g.free]
+    lapsing = min(over, key=lambda g: (g.expires_at, g.id), default=None)
+    if lapsing is not None and lapsing.expires_at is not None:
+        due.append((lapsing.expires_at, lambda a, at, now: lapse(a, (lapsing,), at=at, now=now, reason="expired")))
+    renewal = _renewal(account, now, catalogue)
+    if renewal is not None:
+        due.append((renewal.period.start, lambda a, at, now: _open(a, renewal, at=at, now=now)))
+    starting = min(account.scheduled, key=lambda s: (s.grant.effective_at, s.grant.id), default=None)
+    if starting is not None:
+        due.append((starting.grant.effective_at, lambda a, at, now: _begin(a, starting, at=at, now=now)))
+    first = min(due, key=lambda step: step[0], default=None)
+    return first if first is not None and first[0] <= now else None
+
+
+def settle_after(account: Account, entry: Entry, now: datetime, catalogue: Catalogue) -> Decision:
+    """The decision that ends in `entry`, and in what time and debt make of it at once.
+
+    What returned to a grant that is over lapses (S13), what returned to one that was taken back repays (S24).
+    """
+    settled = settle(account, now, catalogue, since=now)
+    return Decision(settled.account, (entry, *settled.entries))
 
 
 def next_due(account: Account, catalogue: Catalogue) -> datetime | None:
@@ -71,7 +94,8 @@ def next_due(account: Account, catalogue: Catalogue) -> datetime | None:
 
     Counted from the state as it is written, so it can lie in the past: then `settle` has work to do.
     """
-    instants = [g.expires_at for g in account.grants if g.expires_at is not None]
+    instants = [g.expires_at for g in account.grants if g.expires_at is not None and g.free]
+    instants += [h.expires_at for h in account.holds]
     instants += [s.grant.effective_at for s in account.scheduled]
     if account.allowance is not None and _renews_by_itself(account, catalogue) is not None:
         instants.append(account.allowance.period.end)
@@ -92,25 +116,59 @@ def allowance_grant(account: Account, allowance: Allowance, effective_at: dateti
 
 def lapse(
     account: Account, grants: tuple[Grant, ...], *, at: datetime, now: datetime, reason: str
-) -> tuple[Account, Entry]:
-    """Take away what is left of `grants`; the entry says how much of each (S14)."""
-    return record(
-        account,
-        EntryKind.LAPSED,
-        effective_at=at,
-        recorded_at=now,
-        lots=tuple(Lot(grant.id, grant.kind, grant.remaining) for grant in grants),
-        reason=reason,
+) -> tuple[Account, tuple[Entry, ...]]:
+    """Take away what is left of `grants`; the entry says how much of each (S14).
+
+    What a hold has set aside stays until the hold is resolved (S12).
+    """
+    return _one(
+        record(
+            account,
+            EntryKind.LAPSED,
+            effective_at=at,
+            recorded_at=now,
+            lots=tuple(Lot(grant.id, grant.kind, grant.free) for grant in grants),
+            reason=reason,
+        )
     )
+
+
+def repay(
+    account: Account, grant: Grant, debt: Debt, *, at: datetime, now: datetime
+) -> tuple[Account, tuple[Entry, ...]]:
+    """Repay `debt` from `grant`, as far as it goes (S24)."""
+    amount = min(grant.free, debt.amount)
+    return _one(
+        record(
+            account,
+            EntryKind.DEBT_REPAID,
+            effective_at=at,
+            recorded_at=now,
+            lots=(Lot(grant.id, grant.kind, amount),),
+            owed=-amount,
+            owed_for=debt.grant_id,
+        )
+    )
+
+
+def repay_from(account: Account, grant_id: int, *, at: datetime, now: datetime) -> tuple[Account, tuple[Entry, ...]]:
+    """Repay what the account owes from a bonus grant that has just arrived, oldest debt first (S24)."""
+    entries: list[Entry] = []
+    while account.debts:
+        grant = next((g for g in account.grants if g.id == grant_id and g.free), None)
+        if grant is None or grant.kind is GrantKind.ALLOWANCE:
+            break
+        account, new = repay(account, grant, account.debts[0], at=at, now=now)
+        entries.extend(new)
+    return account, tuple(entries)
 
 
 def replace_allowance(account: Account, *, at: datetime, now: datetime) -> tuple[Account, tuple[Entry, ...]]:
     """Lapse what is left of the current allowance because another takes its place."""
-    old = tuple(g for g in account.grants if g.kind is GrantKind.ALLOWANCE)
+    old = tuple(g for g in account.grants if g.kind is GrantKind.ALLOWANCE and g.free)
     if not old:
         return account, ()
-    account, entry = lapse(account, old, at=at, now=now, reason="replaced")
-    return account, (entry,)
+    return lapse(account, old, at=at, now=now, reason="replaced")
 
 
 def _renews_by_itself(account: Account, catalogue: Catalogue) -> Plan | None:
@@ -118,14 +176,31 @@ def _renews_by_itself(account: Account, catalogue: Catalogue) -> Plan | None:
     return plan if plan is not None and plan.renews_by_itself else None
 
 
-def _first_to_lapse(account: Account, now: datetime) -> Grant | None:
-    over = [g for g in account.grants if g.expires_at is not None and g.expires_at <= now]
-    return min(over, key=lambda g: (g.expires_at, g.id), default=None)
+def _one(written: tuple[Account, Entry]) -> tuple[Account, tuple[Entry, ...]]:
+    account, entry = written
+    return account, (entry,)
 
 
-def _first_to_start(account: Account, now: datetime) -> Scheduled | None:
-    ready = [s for s in account.scheduled if s.grant.effective_at <= now]
-    return min(ready, key=lambda s: (s.grant.effective_at, s.grant.id), default=None)
+def _to_repay(account: Account) -> tuple[Grant, Debt] | None:
+    """A grant whose credits were taken back, and to which some that were held or spent have returned (S24)."""
+    for debt in account.debts:
+        for grant in account.grants:
+            if grant.id == debt.grant_id and grant.free:
+                return grant, debt
+    return None
+
+
+def _run_out(account: Account, hold: Hold, *, at: datetime, now: datetime) -> tuple[Account, tuple[Entry, ...]]:
+    return _one(
+        record(
+            account,
+            EntryKind.RELEASED,
+            effective_at=at,
+            recorded_at=now,
+            hold=hold.id,
+            reason="deadline",
+        )
+    )
 
 
 def _renewal(account: Account, now: datetime, catalogue: Catalogue) -> Allowance | None:
@@ -136,15 +211,19 @@ def _renewal(account: Account, now: datetime, catalogue: Catalogue) -> Allowance
     return Allowance(plan.name, allowance.anchor, period_containing(allowance.anchor, now), plan.allowance)
 
 
-def _open(account: Account, allowance: Allowance, *, at: datetime, now: datetime) -> tuple[Account, Entry]:
-    return record(
-        account,
-        EntryKind.ALLOWANCE_OPENED,
-        effective_at=at,
-        recorded_at=now,
-        grant=allowance_grant(account, allowance, at),
-        allowance=allowance,
-        reason="period began",
+def _open(
+    account: Account, allowance: Allowance, *, at: datetime, now: datetime
+) -> tuple[Account, tuple[Entry, ...]]:
+    return _one(
+        record(
+            account,
+            EntryKind.ALLOWANCE_OPENED,
+            effective_at=at,
+            recorded_at=now,
+            grant=allowance_grant(account, allowance, at),
+            allowance=allowance,
+            reason="period began",
+        )
     )
 
 
@@ -162,4 +241,5 @@ def _begin(
         lots=(Lot(starting.grant.id, starting.grant.kind, starting.grant.remaining),),
         allowance=starting.allowance,
     )
-    return account, (*before, entry)
+    account, repaid = repay_from(account, starting.grant.id, at=at, now=now)
+    return account, (*before, entry, *repaid)

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from tallystick.domain.account import Account, Entry
 from tallystick.domain.catalogue import Catalogue
-from tallystick.domain.commands import Command, Settle
+from tallystick.domain.commands import ClawBack, Command, Reverse, Settle
 from tallystick.domain.decide import decide
 from tallystick.domain.errors import IdempotencyConflict, Refusal
+from tallystick.domain.taking_back import NO_PAST, Past
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ Outcome = Answer | Refusal
 Key = tuple[str, str]
 """An account's id and an idempotency key."""
 
+Number = tuple[str, int]
+"""An account's id and the number of one of its entries."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -55,19 +59,43 @@ def keys(commands: Sequence[Command]) -> list[Key]:
     return [(c.account_id, c.key) for c in commands if not isinstance(c, Settle)]
 
 
+def named(commands: Sequence[Command]) -> list[Number]:
+    """The entries that commands name, which have to be looked up too."""
+    found = [(c.account_id, c.entry) for c in commands if isinstance(c, Reverse)]
+    return found + [(c.account_id, c.grant) for c in commands if isinstance(c, ClawBack)]
+
+
+def origins(entries: Sequence[Entry]) -> list[Number]:
+    """The entries that made the grants which the named `entries` drew from."""
+    return sorted({(entry.account_id, lot.grant_id) for entry in entries for lot in entry.lots})
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Entries that a batch's commands refer to, by number, and which spends were reversed before by which."""
+
+    entries: Mapping[Number, Entry]
+    reversals: Mapping[Number, int]
+
+
+NO_HISTORY = History({}, {})
+
+
 def decide_batch(
     commands: Sequence[Command],
     accounts: Mapping[str, Account],
     known: Mapping[Key, Entry],
+    history: History,
     now: datetime,
     catalogue: Catalogue,
 ) -> Batch:
     """Decide `commands` in order of arrival, each on the account as the ones before it left it (S9).
 
-    `accounts` are those that exist, `known` the entries whose keys were used before. A refused command
-    leaves no trace and does not touch the others (S8).
+    `accounts` are those that exist, `known` the entries whose keys were used before, `history` what
+    commands refer to. A refused command leaves no trace and does not touch the others (S8).
     """
     states = dict(accounts)
+    reversals = dict(history.reversals)
     answered = dict(known)
     changed: dict[str, Account] = {}
     outcomes: list[Outcome] = []
@@ -81,7 +109,10 @@ def decide_batch(
                     Receipt(first, replayed=True) if same else IdempotencyConflict(command.account_id, command.key)
                 )
                 continue
-        decision = decide(states.get(command.account_id), command, now, catalogue)
+        past = NO_PAST
+        if isinstance(command, Reverse | ClawBack):
+            past = _past(command, history.entries, reversals)
+        decision = decide(states.get(command.account_id), command, now, catalogue, past)
         if isinstance(decision, Refusal):
             outcomes.append(decision)
             continue
@@ -90,8 +121,25 @@ def decide_batch(
             if entry.key is not None:
                 answered[(entry.account_id, entry.key)] = entry
                 answer = Receipt(entry, replayed=False)
+            if entry.reverses is not None:
+                reversals[(entry.account_id, entry.reverses)] = entry.seq
         if decision.entries:
             states[command.account_id] = changed[command.account_id] = decision.account
             entries.extend(decision.entries)
         outcomes.append(answer)
     return Batch(outcomes, list(changed.values()), entries)
+
+
+def _past(command: Reverse | ClawBack, entries: Mapping[Number, Entry], reversals: Mapping[Number, int]) -> Past:
+    id = command.account_id
+    if isinstance(command, ClawBack):
+        made = entries.get((id, command.grant))
+        return NO_PAST if made is None else Past(origins={made.seq: made})
+    entry = entries.get((id, command.entry))
+    if entry is None:
+        return NO_PAST
+    return Past(
+        entry=entry,
+        reversed_by=reversals.get((id, command.entry)),
+        origins={lot.grant_id: entries[(id, lot.grant_id)] for lot in entry.lots},
+    )

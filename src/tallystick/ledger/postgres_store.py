@@ -1,11 +1,11 @@
 """The ledger on PostgreSQL: one transaction a batch, a handful of set-based statements, through asyncpg.
 
-Several processes may work on the same database at once: accounts are always locked in id order. Knows
+A batch whose accounts are remembered is one statement; any other locks, reads, decides and writes. Several processes may work on the same database at once: accounts are always locked in id order. Knows
 nothing of rules; it loads what a batch needs, lets `decide_batch` decide, and writes what it says.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
@@ -17,7 +17,18 @@ from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
 from tallystick.domain.errors import LedgerUnavailable
 from tallystick.domain.settle import next_due
-from tallystick.ledger.batch import Outcome, account_ids, decide_batch, keys
+from tallystick.ledger.batch import (
+    NO_HISTORY,
+    Batch,
+    History,
+    Number,
+    Outcome,
+    account_ids,
+    decide_batch,
+    keys,
+    named,
+    origins,
+)
 from tallystick.ledger.codec import (
     ACCOUNT_COLUMNS,
     ENTRY_COLUMNS,
@@ -26,6 +37,7 @@ from tallystick.ledger.codec import (
     entry_from,
     entry_row,
 )
+from tallystick.ledger.memory import Memory
 from tallystick.ledger.store import Snapshot
 
 LANES = 4
@@ -47,12 +59,12 @@ _ENTRY_TYPES = (
     *("text", "bigint", "text"),
     *("bigint",) * 5,
     *("timestamptz",) * 2,
-    *("text", "text", "json"),
+    *("text", "text", "bigint", "json"),
 )
 
 
-def _unnest(types: Sequence[str]) -> str:
-    return ", ".join(f"${n}::{type}[]" for n, type in enumerate(types, 1))
+def _unnest(types: Sequence[str], after: int = 0) -> str:
+    return ", ".join(f"${n}::{type}[]" for n, type in enumerate(types, after + 1))
 
 
 _ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
@@ -69,6 +81,27 @@ WRITE_ACCOUNTS = (
     + ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name != "id")
 )
 WRITE_ENTRIES = f"INSERT INTO entries ({_ENTRY}) SELECT * FROM unnest({_unnest(_ENTRY_TYPES)})"
+# A whole batch in one statement, which is one transaction and one round trip. Had another process gone on
+# with one of the accounts, the number of an entry is taken, and nothing of the statement happens. Asking
+# for the count makes it lock the accounts before it writes entries, as every other batch does.
+WRITE_BATCH = (
+    "WITH changed AS (UPDATE accounts SET "
+    + ", ".join(f"{name} = new.{name}" for name in ACCOUNT_COLUMNS if name != "id")
+    + f" FROM unnest({_unnest(_ACCOUNT_TYPES)}) AS new({_ACCOUNT}) WHERE accounts.id = new.id "
+    "RETURNING 1) "
+    f"INSERT INTO entries ({_ENTRY}) SELECT * FROM unnest({_unnest(_ENTRY_TYPES, len(ACCOUNT_COLUMNS))}) "
+    "WHERE (SELECT count(*) FROM changed) >= 0"
+)
+FIND_ENTRIES = (
+    f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} "
+    "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, seq) "
+    "JOIN entries ON entries.account_id = wanted.account_id AND entries.seq = wanted.seq"
+)
+FIND_REVERSALS = (
+    "SELECT entries.account_id, entries.reverses, entries.seq "
+    "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, reverses) "
+    "JOIN entries ON entries.account_id = wanted.account_id AND entries.reverses = wanted.reverses"
+)
 
 _IN_THE_WAY = (
     # Two processes opened the same account, or used the same key, at once: the second one looks again.
@@ -97,6 +130,7 @@ class PostgresStore:
         self._pool = pool
         self._catalogue = catalogue
         self._clock = clock
+        self._memory = Memory()
 
     @classmethod
     async def open(cls, dsn: str, catalogue: Catalogue, clock: Clock) -> Self:
@@ -117,6 +151,9 @@ class PostgresStore:
         return cls(pool, catalogue, clock)
 
     async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+        outcomes = await self._from_memory(commands)
+        if outcomes is not None:
+            return outcomes
         return await self._insist(lambda connection: self._commit(connection, commands))
 
     async def account(self, account_id: str) -> Account | None:
@@ -174,6 +211,20 @@ class PostgresStore:
             "Repeat it with the same idempotency key: it will not happen twice."
         ) from failure
 
+    async def _from_memory(self, commands: Sequence[Command]) -> list[Outcome] | None:
+        """The short way, without reading. None when it is not open, or another process was faster."""
+        batch = self._memory.decide(commands, self._clock(), self._catalogue)
+        if batch is None:
+            return None
+        self._memory.forget(commands)
+        try:
+            async with self._pool.acquire(timeout=10) as connection:
+                await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
+        except (*_IN_THE_WAY, *_CONNECTION_LOST):
+            return None
+        self._memory.remember(batch.accounts)
+        return batch.outcomes
+
     async def _commit(self, connection: Any, commands: Sequence[Command]) -> list[Outcome]:
         async with connection.transaction():
             rows = await connection.fetch(LOCK_ACCOUNTS, account_ids(commands))
@@ -181,13 +232,34 @@ class PostgresStore:
             wanted = keys(commands)
             rows = await connection.fetch(FIND_KEYS, [key[0] for key in wanted], [key[1] for key in wanted])
             known = {(row["account_id"], row["key"]): entry_from(row) for row in rows}
-            batch = decide_batch(commands, accounts, known, self._clock(), self._catalogue)
+            history = await _history(connection, named(commands))
+            batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
             if batch.entries:
-                changed = [account_row(a, next_due(a, self._catalogue)) for a in batch.accounts]
-                await connection.execute(WRITE_ACCOUNTS, *zip(*changed, strict=True))
-                written = [entry_row(entry) for entry in batch.entries]
-                await connection.execute(WRITE_ENTRIES, *zip(*written, strict=True))
+                await connection.execute(WRITE_ACCOUNTS, *self._account_columns(batch))
+                await connection.execute(WRITE_ENTRIES, *_entry_columns(batch))
+        self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
+
+    def _account_columns(self, batch: Batch) -> Iterable[tuple[Any, ...]]:
+        # In id order, as locks are always taken.
+        changed = sorted(batch.accounts, key=lambda account: account.id)
+        return zip(*(account_row(a, next_due(a, self._catalogue)) for a in changed), strict=True)
+
+
+def _entry_columns(batch: Batch) -> Iterable[tuple[Any, ...]]:
+    return zip(*map(entry_row, batch.entries), strict=True)
+
+
+async def _history(connection: Any, wanted: Sequence[Number]) -> History:
+    if not wanted:
+        return NO_HISTORY
+    ids, numbers = [id for id, _ in wanted], [seq for _, seq in wanted]
+    found = [entry_from(row) for row in await connection.fetch(FIND_ENTRIES, ids, numbers)]
+    made = origins(found)
+    rows = await connection.fetch(FIND_ENTRIES, [id for id, _ in made], [seq for _, seq in made])
+    entries = {(e.account_id, e.seq): e for e in (*found, *map(entry_from, rows))}
+    rows = await connection.fetch(FIND_REVERSALS, ids, numbers)
+    return History(entries, {(row[0], row[1]): row[2] for row in rows})
 
 
 async def _snapshot(connection: Any, account_id: str) -> Snapshot | None:

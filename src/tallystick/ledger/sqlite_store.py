@@ -17,7 +17,17 @@ from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
 from tallystick.domain.errors import LedgerUnavailable
 from tallystick.domain.settle import next_due
-from tallystick.ledger.batch import Outcome, account_ids, decide_batch, keys
+from tallystick.ledger.batch import (
+    Batch,
+    History,
+    Number,
+    Outcome,
+    account_ids,
+    decide_batch,
+    keys,
+    named,
+    origins,
+)
 from tallystick.ledger.codec import (
     ACCOUNT_COLUMNS,
     ENTRY_COLUMNS,
@@ -26,6 +36,7 @@ from tallystick.ledger.codec import (
     entry_from,
     entry_row,
 )
+from tallystick.ledger.memory import Memory
 from tallystick.ledger.store import Snapshot
 
 BUSY_SECONDS = 10
@@ -40,6 +51,9 @@ _WRITE_ACCOUNT = (
     "ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name != "id")
 )
+_CHANGE_ACCOUNT = (
+    f"UPDATE accounts SET {', '.join(f'{name} = ?' for name in ACCOUNT_COLUMNS if name != 'id')} WHERE id = ?"
+)
 _WRITE_ENTRY = f"INSERT INTO entries ({_ENTRY}) VALUES ({', '.join('?' * len(ENTRY_COLUMNS))})"
 
 
@@ -51,6 +65,7 @@ class SqliteStore:
     def __init__(self, path: str, catalogue: Catalogue, clock: Clock) -> None:
         self._catalogue = catalogue
         self._clock = clock
+        self._memory = Memory()
         self._writer = _Thread(path, "ledger writer")
         self._reader = _Thread(path, "ledger reader")
 
@@ -102,6 +117,9 @@ class SqliteStore:
         await self._reader.close()
 
     def _commit(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> list[Outcome]:
+        outcomes = self._from_memory(connection, commands)
+        if outcomes is not None:
+            return outcomes
         with _transaction(connection, "IMMEDIATE"):
             accounts = {}
             for id in account_ids(commands):
@@ -112,13 +130,32 @@ class SqliteStore:
             for key in keys(commands):
                 for entry in _entries(connection, "account_id = ? AND key = ?", key):
                     known[key] = entry
-            batch = decide_batch(commands, accounts, known, self._clock(), self._catalogue)
-            connection.executemany(
-                _WRITE_ACCOUNT,
-                [_with_text(account_row(a, next_due(a, self._catalogue))) for a in batch.accounts],
-            )
-            connection.executemany(_WRITE_ENTRY, [_with_text(entry_row(entry)) for entry in batch.entries])
+            history = _history(connection, named(commands))
+            batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
+            self._write(connection, batch, _WRITE_ACCOUNT)
+        self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
+
+    def _from_memory(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> list[Outcome] | None:
+        """The short way, without reading. None when it is not open, or another process was faster."""
+        batch = self._memory.decide(commands, self._clock(), self._catalogue)
+        if batch is None:
+            return None
+        self._memory.forget(commands)
+        try:
+            with _transaction(connection, "IMMEDIATE"):
+                self._write(connection, batch, _CHANGE_ACCOUNT)
+        except sqlite3.IntegrityError:
+            return None
+        self._memory.remember(batch.accounts)
+        return batch.outcomes
+
+    def _write(self, connection: sqlite3.Connection, batch: Batch, statement: str) -> None:
+        rows = [_with_text(account_row(a, next_due(a, self._catalogue))) for a in batch.accounts]
+        if statement is _CHANGE_ACCOUNT:
+            rows = [(*row[1:], row[0]) for row in rows]
+        connection.executemany(statement, rows)
+        connection.executemany(_WRITE_ENTRY, [_with_text(entry_row(entry)) for entry in batch.entries])
 
 
 class _Thread:
@@ -181,6 +218,22 @@ def _account(connection: sqlite3.Connection, account_id: str) -> Account | None:
 def _entries(connection: sqlite3.Connection, where: str, values: tuple[Any, ...]) -> list[Entry]:
     rows = connection.execute(f"SELECT {_ENTRY} FROM entries WHERE {where}", values)
     return [entry_from(_with_instants(row)) for row in rows]
+
+
+def _history(connection: sqlite3.Connection, wanted: Sequence[Number]) -> History:
+    found = _numbered(connection, wanted)
+    made = _numbered(connection, origins(found))
+    entries = {(e.account_id, e.seq): e for e in (*found, *made)}
+    reversals = {
+        (e.account_id, number): e.seq
+        for id, number in wanted
+        for e in _entries(connection, "account_id = ? AND reverses = ?", (id, number))
+    }
+    return History(entries, reversals)
+
+
+def _numbered(connection: sqlite3.Connection, wanted: Sequence[Number]) -> list[Entry]:
+    return [e for number in wanted for e in _entries(connection, "account_id = ? AND seq = ?", number)]
 
 
 def _snapshot(connection: sqlite3.Connection, account_id: str) -> Snapshot | None:

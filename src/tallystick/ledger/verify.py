@@ -52,5 +52,5 @@ def _differences(account: Account, proven: Account) -> list[str]:
         f"Account {account.id}: {field.name} is {getattr(account, field.name)}, "
         f"its entries say {getattr(proven, field.name)}."
         for field in fields(Account)
-        if getattr(account, field.name) != getattr(proven, field.name)
+        if field.compare and getattr(account, field.name) != getattr(proven, field.name)
     ]

@@ -71,6 +71,14 @@ _TITLES = {
     EntryKind.GRANT_STARTED: "Credits became usable",
     EntryKind.LAPSED: "Unused credits lapsed",
     EntryKind.SPENT: "Spent",
+    EntryKind.REVERSED: "Spend reversed",
+    EntryKind.HELD: "Set aside",
+    EntryKind.HOLD_EXTENDED: "More set aside",
+    EntryKind.CAPTURED: "Spent",
+    EntryKind.RELEASED: "No longer set aside",
+    EntryKind.REMOVED: "Corrected",
+    EntryKind.CLAWED_BACK: "Taken back",
+    EntryKind.DEBT_REPAID: "Debt repaid",
 }
 _LAPSES = {"expired": "Their time was over", "replaced": "New monthly credits took their place"}
 
@@ -78,13 +86,20 @@ _LAPSES = {"expired": "Their time was over", "replaced": "New monthly credits to
 def entry_view(entry: Entry) -> EntryView:
     """An entry in words: what happened, why, and where the credits came from."""
     detail = entry.reason
-    if entry.kind is EntryKind.SPENT:
+    if entry.kind in (EntryKind.SPENT, EntryKind.CAPTURED):
         parts = [
             f"{number(amount)} {kind}"
             for amount, kind in ((entry.from_monthly, "monthly"), (entry.from_bonus, "bonus"))
             if amount
         ]
         detail = f"{entry.reason or 'Work'} · {' + '.join(parts)}"
+    elif entry.kind in (EntryKind.HELD, EntryKind.HOLD_EXTENDED):
+        detail = f"{number(sum(lot.amount for lot in entry.lots))} for {entry.reason or 'work under way'}"
+    elif entry.kind is EntryKind.RELEASED:
+        detail = "The time for it ran out" if entry.reason == "deadline" else entry.reason
+    elif entry.kind is EntryKind.REVERSED and entry.lapsed:
+        lost = sum(lot.amount for lot in entry.lapsed)
+        detail = " · ".join(filter(None, [entry.reason, f"{number(lost)} had lapsed meanwhile"]))
     elif entry.kind is EntryKind.LAPSED:
         detail = _LAPSES.get(entry.reason, entry.reason)
     elif entry.kind is EntryKind.PLAN_SET:

@@ -1,0 +1,67 @@
+"""The states a process has written, remembered, so that the next batch need not read them.
+
+A remembered state may be stale: another process may have gone on with the account. That is safe, because
+the numbers of entries are unique: what was decided on a stale state cannot be written (S5, S9). The store
+then forgets, reads and decides again.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from tallystick.domain.account import Account
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.commands import (
+    Capture,
+    Command,
+    ExtendHold,
+    GrantBonus,
+    PlaceHold,
+    Release,
+    RenewAllowance,
+    SetPlan,
+    Spend,
+)
+from tallystick.domain.errors import Refusal
+from tallystick.ledger.batch import NO_HISTORY, Batch, decide_batch
+
+REMEMBERED = 50_000
+"""How many accounts are remembered at most: those that were written last."""
+
+_KNOWS_ENOUGH = (Spend, PlaceHold, Capture, Release, ExtendHold, GrantBonus, SetPlan, RenewAllowance)
+
+
+class Memory:
+    """The accounts that were written last, as they were written."""
+
+    def __init__(self, limit: int = REMEMBERED) -> None:
+        self._limit = limit
+        self._accounts: dict[str, Account] = {}
+
+    def remember(self, accounts: Iterable[Account]) -> None:
+        """Keep what has just been committed; what was written longest ago makes room."""
+        kept = self._accounts
+        for account in accounts:
+            kept.pop(account.id, None)
+            kept[account.id] = account
+        while len(kept) > self._limit:
+            del kept[next(iter(kept))]
+
+    def forget(self, commands: Sequence[Command]) -> None:
+        """Drop the accounts of a batch of which it is not known what became."""
+        for command in commands:
+            self._accounts.pop(command.account_id, None)
+
+    def decide(self, commands: Sequence[Command], now: datetime, catalogue: Catalogue) -> Batch | None:
+        """Decide a batch from memory alone, or None when it takes a look at the database.
+
+        That is so when an account is not remembered, when a command refers to history, and when one would
+        be refused: a refusal has to be judged on what is true now, after a look for the key (S7, S9).
+        """
+        accounts: dict[str, Account] = {}
+        for command in commands:
+            account = self._accounts.get(command.account_id)
+            if account is None or not isinstance(command, _KNOWS_ENOUGH):
+                return None
+            accounts[account.id] = account
+        batch = decide_batch(commands, accounts, {}, NO_HISTORY, now, catalogue)
+        return None if any(isinstance(outcome, Refusal) for outcome in batch.outcomes) else batch

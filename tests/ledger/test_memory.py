@@ -1,0 +1,131 @@
+"""Remembered states, holds and reversals on real databases: what one ledger writes, another one sees."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.commands import (
+    Capture,
+    ClawBack,
+    GrantBonus,
+    OpenAccount,
+    PlaceHold,
+    Release,
+    Reverse,
+    Settle,
+    Spend,
+)
+from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, IdempotencyConflict, InsufficientCredits
+from tallystick.ledger import Ledger
+from tallystick.ledger.memory import Memory
+from tallystick.ledger.verify import verify
+from tests.conftest import FrozenClock
+
+
+@pytest.fixture
+async def other(database_url: str, catalogue: Catalogue, clock: FrozenClock) -> AsyncIterator[Ledger]:
+    """A second ledger on the same database, as another process would have it."""
+    ledger = await Ledger.open(database_url, catalogue, clock)
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture(autouse=True)
+async def opened(ledger: Ledger) -> None:
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+
+
+def spend(key: str, amount: int = 1) -> Spend:
+    return Spend(account_id="a", key=key, amount=amount)
+
+
+async def test_s9_two_ledgers_that_remember_the_same_account_take_turns(ledger: Ledger, other: Ledger) -> None:
+    for n in range(5):
+        assert (await ledger.submit(spend(f"one-{n}"))).entry.available == 24 - 2 * n
+        assert (await other.submit(spend(f"two-{n}"))).entry.available == 23 - 2 * n
+    assert (await verify(ledger)).differences == []
+
+
+async def test_s9_two_ledgers_at_once_spend_exactly_what_is_there(ledger: Ledger, other: Ledger) -> None:
+    await asyncio.gather(ledger.submit(spend("warm-1")), other.submit(spend("warm-2")))
+    spends = [(ledger, other)[n % 2].submit(spend(f"k{n}")) for n in range(60)]
+    answers = await asyncio.gather(*spends, return_exceptions=True)
+    refused = [a for a in answers if isinstance(a, InsufficientCredits)]
+    assert (len(answers) - len(refused), len(refused)) == (23, 37)
+    assert (await verify(ledger)).differences == []
+
+
+async def test_s7_a_replay_of_the_last_credits_is_answered_and_not_refused(ledger: Ledger) -> None:
+    first = await ledger.submit(spend("all", 25))
+    again = await ledger.submit(spend("all", 25))
+    assert (again.entry, again.replayed) == (first.entry, True)
+    with pytest.raises(IdempotencyConflict):
+        await ledger.submit(spend("all", 24))
+
+
+async def test_s7_a_key_that_another_ledger_used_is_found(ledger: Ledger, other: Ledger) -> None:
+    await ledger.submit(spend("warm"))
+    first = await other.submit(spend("k", 3))
+    again = await ledger.submit(spend("k", 3))
+    assert (again.entry, again.replayed) == (first.entry, True)
+
+
+async def test_s9_a_refusal_is_judged_on_what_another_ledger_has_granted(ledger: Ledger, other: Ledger) -> None:
+    await ledger.submit(spend("all", 25))
+    await other.submit(GrantBonus(account_id="a", key="g", credits=10))
+    assert (await ledger.submit(spend("more", 10))).entry.available == 0
+
+
+async def test_s12_a_hold_outlives_the_process_that_placed_it(ledger: Ledger, other: Ledger) -> None:
+    held = await ledger.submit(PlaceHold(account_id="a", key="h", amount=20, operation="generate"))
+    captured = await other.submit(Capture(account_id="a", key="c", hold=held.entry.seq, amount=7))
+    assert (captured.entry.available, captured.entry.held, captured.entry.reason) == (18, 0, "generate")
+    with pytest.raises(HoldNotOpen):
+        await ledger.submit(Release(account_id="a", key="r", hold=held.entry.seq))
+
+
+async def test_s12_the_sweep_writes_down_a_hold_that_ran_out(ledger: Ledger, clock: FrozenClock) -> None:
+    await ledger.submit(PlaceHold(account_id="a", key="h", amount=20))
+    clock.advance(minutes=15)
+    assert (await ledger.account("a")).available == 25
+    assert await ledger.sweep() == 1
+    assert [e.kind for e in await ledger.entries("a")] == ["released", "held", "account_opened"]
+    assert await ledger.sweep() == 0
+
+
+async def test_s13_concurrent_reversals_return_the_credits_once(ledger: Ledger, other: Ledger) -> None:
+    spent = await ledger.submit(spend("s", 10))
+    reversals = [Reverse(account_id="a", key=f"r{n}", entry=spent.entry.seq) for n in range(20)]
+    answers = await asyncio.gather(
+        *((ledger, other)[n % 2].submit(r) for n, r in enumerate(reversals)), return_exceptions=True
+    )
+    assert sum(isinstance(a, AlreadyReversed) for a in answers) == 19
+    assert (await ledger.account("a")).available == 25
+    assert (await verify(ledger)).differences == []
+
+
+async def test_s24_debt_survives_a_restart(ledger: Ledger, other: Ledger) -> None:
+    granted = await ledger.submit(GrantBonus(account_id="a", key="g", credits=10))
+    await ledger.submit(spend("s", 30))
+    await ledger.submit(ClawBack(account_id="a", key="c", grant=granted.entry.seq, amount=10))
+    assert (await other.account("a")).debt == 5
+    await other.submit(GrantBonus(account_id="a", key="g2", credits=8))
+    account = await ledger.account("a")
+    assert (account.bonus, account.debt) == (3, 0)
+    assert (await verify(ledger)).differences == []
+
+
+async def test_the_memory_is_bounded_and_drops_what_was_written_longest_ago(ledger: Ledger) -> None:
+    account = await ledger.account("a")
+    memory = Memory(limit=2)
+    for id in ("x", "y", "x", "z"):
+        memory.remember([type(account)(**{**{f: getattr(account, f) for f in account.__slots__}, "id": id})])
+
+    def knows(id: str) -> bool:
+        command = Spend(account_id=id, key="k", amount=1)
+        return memory.decide([command], ledger._clock(), ledger._catalogue) is not None
+
+    assert [id for id in ("x", "y", "z") if knows(id)] == ["x", "z"]
+    assert memory.decide([Settle(account_id="x")], ledger._clock(), ledger._catalogue) is None
