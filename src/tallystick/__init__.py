@@ -10,14 +10,18 @@ from tallystick.domain.account import Entry, EntryKind, GrantKind
 from tallystick.domain.amounts import Money
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.domain.errors import (
+    AlreadyReversed,
+    HoldNotOpen,
     IdempotencyConflict,
     InsufficientCredits,
     InvalidAmount,
     InvalidInput,
+    NotReversible,
     Refusal,
     TallystickError,
     Unavailable,
     UnknownAccount,
+    UnknownEntry,
     UnknownPlan,
 )
 
@@ -25,16 +29,19 @@ if TYPE_CHECKING:
     from tallystick.service import Balance, Spent, Tallystick
 
 __all__ = [
+    "AlreadyReversed",
     "Balance",
     "Catalogue",
     "Entry",
     "EntryKind",
     "GrantKind",
+    "HoldNotOpen",
     "IdempotencyConflict",
     "InsufficientCredits",
     "InvalidAmount",
     "InvalidInput",
     "Money",
+    "NotReversible",
     "Pack",
     "Plan",
     "Refusal",
@@ -43,6 +50,7 @@ __all__ = [
     "TallystickError",
     "Unavailable",
     "UnknownAccount",
+    "UnknownEntry",
     "UnknownPlan",
 ]
 

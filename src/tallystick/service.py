@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
+from tallystick.api_keys import ApiKeys
 from tallystick.billing import Billing
 from tallystick.clock import Clock, system_clock
 from tallystick.config import environment, load_stripe_settings
@@ -20,8 +21,11 @@ from tallystick.database.engine import Database
 from tallystick.database.schema import create_if_empty, require_current
 from tallystick.domain.account import Account, Entry, GrantKind
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
-from tallystick.domain.commands import GrantBonus, OpenAccount, SetPlan, Spend
+from tallystick.domain.commands import HOLD_SECONDS, GrantBonus, OpenAccount, Remove, Reverse, SetPlan, Spend
 from tallystick.domain.errors import AccountExists, IdempotencyConflict, TallystickError, Unavailable, UnknownAccount
+from tallystick.domain.explain import Explanation, explain
+from tallystick.domain.periods import require_instant
+from tallystick.holding import Holding
 from tallystick.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -181,6 +185,11 @@ class Tallystick:
         return self._opened.ledger
 
     @property
+    def api_keys(self) -> ApiKeys:
+        """The secret keys of back ends that use the HTTP API."""
+        return self._opened.api_keys
+
+    @property
     def billing(self) -> Billing:
         """Everything that has to do with Stripe. Raises BillingNotConfigured without a Stripe key."""
         billing = self._opened.billing
@@ -260,6 +269,48 @@ class Tallystick:
         """The account's entries, newest first; `before` is the number of the last one seen."""
         return await self.ledger.entries(account_id, before=before, limit=limit)
 
+    def hold(
+        self,
+        account_id: str,
+        amount: int,
+        *,
+        operation: str = "",
+        seconds: int = HOLD_SECONDS,
+        key: str | None = None,
+    ) -> Holding:
+        """Set `amount` credits aside while an `async with` block works; see Holding (S12)."""
+        return Holding(self.ledger, account_id, amount, operation=operation, seconds=seconds, key=key)
+
+    async def reverse(self, account_id: str, seq: int, *, key: str, reason: str = "") -> Entry:
+        """Return what the spend or capture number `seq` took, to the very grants it came from (S13).
+
+        The entry says in `lots` what came back, in `lapsed` what did not because its grant is over. Raises
+        UnknownEntry, NotReversible, AlreadyReversed.
+        """
+        command = Reverse(account_id=account_id, key=key, entry=seq, reason=reason)
+        return (await self.ledger.submit(command)).entry
+
+    async def adjust(self, account_id: str, credits: int, *, key: str, reason: str) -> Balance:
+        """Correct an account by hand: add bonus credits, or take some away when `credits` is negative.
+
+        Returns the balance after it. Raises InsufficientCredits when less is available than is to go.
+        """
+        if isinstance(credits, int) and credits < 0:
+            await self.ledger.submit(Remove(account_id=account_id, key=key, amount=-credits, reason=reason))
+            return await self.balance(account_id)
+        return await self.grant(account_id, credits, key=key, reason=reason)
+
+    async def balance_at(self, account_id: str, instant: datetime) -> Entry | None:
+        """The entry whose balances were true at `instant`, or None when the account was not open yet.
+
+        What time did by itself counts from its exact moment, also when it was not written down yet (S14).
+        """
+        return await self.ledger.entry_at(account_id, require_instant(instant, "instant"))
+
+    async def explain(self, account_id: str, seq: int) -> Explanation:
+        """Why entry number `seq` says what it says: which rule, which grants, where they came from."""
+        return explain(seq, await self.ledger.entries_up_to(account_id, seq))
+
     def _balance(self, account: Account) -> Balance:
         plan = self.catalogue.plan(account.plan)
         resets_at = account.resets_at(self.clock())
@@ -284,6 +335,7 @@ class _Open:
 
     database: Database
     ledger: Ledger
+    api_keys: ApiKeys
     billing: Billing | None
     stopping: asyncio.Event
     tasks: tuple[asyncio.Task[None], ...]
@@ -298,7 +350,7 @@ class _Open:
         if credits.stripe is not None:
             billing = Billing(credits.stripe, database, ledger, credits.catalogue, credits.clock)
             tasks.append(asyncio.create_task(billing.run_inbox(stopping), name="tallystick inbox"))
-        return cls(database, ledger, billing, stopping, tuple(tasks))
+        return cls(database, ledger, ApiKeys(database, credits.clock), billing, stopping, tuple(tasks))
 
     async def stop(self) -> None:
         self.stopping.set()

@@ -185,3 +185,26 @@ def test_a_database_that_is_not_there_is_named(tmp_path: Path, postgres_server: 
     answer = tallystick(tmp_path, "migrate", DATABASE_URL=with_database(postgres_server, "missing"))
     assert answer.returncode == 2
     assert "does not exist" in answer.stderr
+
+
+def test_keys_are_made_listed_and_revoked(ledger: Path) -> None:
+    none = tallystick(ledger, "keys", "list")
+    assert "No keys yet" in none.stdout
+    made = json.loads(tallystick(ledger, "keys", "create", "worker", "--scope", "spend", "--json").stdout)
+    assert made["secret"].startswith("tsk_")
+    listed = tallystick(ledger, "keys", "list").stdout
+    assert made["id"] in listed
+    assert made["secret"] not in listed
+    assert tallystick(ledger, "keys", "revoke", made["id"]).returncode == 0
+    (key,) = json.loads(tallystick(ledger, "keys", "list", "--json").stdout)
+    assert (key["scopes"], key["last_used_at"]) == (["spend"], None)
+    assert key["revoked_at"]
+
+
+def test_a_wrong_scope_or_key_is_told_clearly(ledger: Path) -> None:
+    wrong = tallystick(ledger, "keys", "create", "worker", "--scope", "root")
+    assert wrong.returncode != 0
+    assert "read, spend, grant, admin" in wrong.stderr + wrong.stdout
+    unknown = tallystick(ledger, "keys", "revoke", "key_none")
+    assert unknown.returncode != 0
+    assert "tallystick keys list" in unknown.stderr + unknown.stdout

@@ -12,14 +12,16 @@ from tallystick.clock import system_clock
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import GrantBonus, OpenAccount
 from tallystick.ledger import Ledger
-from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS
 from tallystick.ledger.postgres_store import (
+    _ACCOUNT_TYPES,
+    _ENTRY_TYPES,
     FIND_ENTRIES,
     FIND_KEYS,
     FIND_REVERSALS,
     LOCK_ACCOUNTS,
     WRITE_BATCH,
     PostgresStore,
+    _columns,
 )
 from tallystick.ledger.verify import verify
 
@@ -107,7 +109,7 @@ async def test_the_ledgers_statements_use_indexes_whatever_the_statistics_say(po
             (FIND_KEYS, (["acc1", "acc2"], ["g", "g"])),
             (FIND_ENTRIES, (["acc1", "acc2"], [1, 1])),
             (FIND_REVERSALS, (["acc1", "acc2"], [1, 1])),
-            (WRITE_BATCH, tuple([] for _ in (*ACCOUNT_COLUMNS, *ENTRY_COLUMNS))),
+            (WRITE_BATCH, (*_columns([], _ACCOUNT_TYPES), *_columns([], _ENTRY_TYPES))),
         ):
             plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
             assert "Index" in plan

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from tallystick.catalogue_file import default_catalogue
-from tallystick.cli import accounts, demo, serving
+from tallystick.cli import accounts, demo, keys, serving
 from tallystick.cli.running import exits_cleanly
 
 app = typer.Typer(
@@ -35,6 +35,8 @@ credits_app = typer.Typer(
     name="credits", no_args_is_help=True, help="Look at an account, grant bonus credits, spend credits."
 )
 app.add_typer(credits_app)
+keys_app = typer.Typer(name="keys", no_args_is_help=True, help="Secret keys for back ends that use the HTTP API.")
+app.add_typer(keys_app)
 
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
 Key = Annotated[
@@ -104,6 +106,38 @@ def verify(
 def catalogue() -> None:
     """Print the catalogue file that comes with Tallystick, to copy and change."""
     Console().print(default_catalogue(), markup=False, highlight=False, end="")
+
+
+@app.command("openapi")
+@exits_cleanly
+def openapi() -> None:
+    """Print the OpenAPI description of the HTTP API."""
+    serving.print_openapi()
+
+
+@keys_app.command("create")
+@exits_cleanly
+def keys_create(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scope: Annotated[list[str], typer.Option(help="read, spend, grant or admin; several times for several.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and show its secret, this once."""
+    asyncio.run(keys.create(name, scope, as_json=as_json))
+
+
+@keys_app.command("list")
+@exits_cleanly
+def keys_list(as_json: AsJson = False) -> None:
+    """Show all keys: what they may do, when they were last used."""
+    asyncio.run(keys.show_all(as_json=as_json))
+
+
+@keys_app.command("revoke")
+@exits_cleanly
+def keys_revoke(id: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, key_…")]) -> None:
+    """End a key for good."""
+    asyncio.run(keys.revoke(id))
 
 
 @credits_app.command("show")

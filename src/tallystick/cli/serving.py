@@ -1,15 +1,18 @@
 """`tallystick serve` and `tallystick migrate`."""
 
 import asyncio
+import json
 
 import uvicorn
 from rich.console import Console
 
 from tallystick.config import environment, load_database_url, load_settings
 from tallystick.database.schema import pending_revisions, require_current, upgrade
+from tallystick.domain.catalogue import Plan
 from tallystick.logs import configure_logging
 from tallystick.service import Tallystick
 from tallystick.web.app import WebSettings, create_app
+from tallystick.web.v1 import openapi_document
 
 
 def serve(host: str) -> None:
@@ -40,3 +43,9 @@ async def migrate() -> None:
         return
     await upgrade(url)
     console.print(f"Applied {', '.join(pending)}. The schema is up to date.", highlight=False)
+
+
+def print_openapi() -> None:
+    """Print the OpenAPI description of /v1. It is the same for every catalogue, so it needs no settings."""
+    document = openapi_document(Tallystick(plans=[Plan("free", 0)]))
+    Console(soft_wrap=True).print(json.dumps(document, indent=1), markup=False, highlight=False)

@@ -6,6 +6,8 @@ Both stores share it, so that a ledger means the same on either database.
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from json.encoder import encode_basestring as quoted
 from typing import Any
 
 from tallystick.domain.account import (
@@ -53,20 +55,19 @@ ENTRY_COLUMNS = (
 _GRANT_KINDS = {kind.value: kind for kind in GrantKind}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def account_row(account: Account, due_at: datetime | None) -> tuple[Any, ...]:
     """The values of ACCOUNT_COLUMNS. `due_at` is when time alone changes the account next."""
-    state: dict[str, Any] = {
-        "a": _allowance(account.allowance),
-        "g": [_grant(grant) for grant in account.grants],
-        "s": [[_grant(s.grant), _allowance(s.allowance)] for s in account.scheduled],
-    }
+    state = (
+        f'{{"a":{_allowance(account.allowance)},"g":{_list(map(_grant, account.grants))},'
+        f'"s":{_list([f"[{_grant(s.grant)},{_allowance(s.allowance)}]" for s in account.scheduled])}'
+    )
     if account.holds:
-        state["h"] = [[h.id, _lots(h.lots), _micros(h.expires_at), h.operation] for h in account.holds]
+        holds = [f"[{h.id},{_lots(h.lots)},{_micros(h.expires_at)},{quoted(h.operation)}]" for h in account.holds]
+        state += f',"h":{_list(holds)}'
     if account.debts:
-        state["d"] = [[debt.grant_id, debt.amount] for debt in account.debts]
+        state += f',"d":{_list([f"[{debt.grant_id},{debt.amount}]" for debt in account.debts])}'
     return (
         account.id,
         account.plan,
@@ -76,7 +77,7 @@ def account_row(account: Account, due_at: datetime | None) -> tuple[Any, ...]:
         account.held,
         account.debt,
         due_at,
-        _dump(state),
+        state + "}",
     )
 
 
@@ -109,29 +110,29 @@ def account_from(row: Any) -> Account:
 
 def entry_row(entry: Entry) -> tuple[Any, ...]:
     """The values of ENTRY_COLUMNS."""
-    detail: dict[str, Any] = {}
+    detail = []
     if entry.lots:
-        detail["lots"] = _lots(entry.lots)
+        detail.append(f'"lots":{_lots(entry.lots)}')
     if entry.grant is not None:
-        detail["grant"] = _grant(entry.grant)
+        detail.append(f'"grant":{_grant(entry.grant)}')
     if entry.plan is not None:
-        detail["plan"] = entry.plan
+        detail.append(f'"plan":{quoted(entry.plan)}')
     if entry.allowance is not None:
-        detail["allowance"] = _allowance(entry.allowance)
+        detail.append(f'"allowance":{_allowance(entry.allowance)}')
     if entry.reason:
-        detail["reason"] = entry.reason
+        detail.append(f'"reason":{quoted(entry.reason)}')
     if entry.reference is not None:
-        detail["reference"] = entry.reference
+        detail.append(f'"reference":{quoted(entry.reference)}')
     if entry.hold is not None:
-        detail["hold"] = entry.hold
+        detail.append(f'"hold":{entry.hold}')
     if entry.hold_until is not None:
-        detail["hold_until"] = _micros(entry.hold_until)
+        detail.append(f'"hold_until":{_micros(entry.hold_until)}')
     if entry.reopened:
-        detail["reopened"] = [_grant(grant) for grant in entry.reopened]
+        detail.append(f'"reopened":{_list(map(_grant, entry.reopened))}')
     if entry.lapsed:
-        detail["lapsed"] = _lots(entry.lapsed)
+        detail.append(f'"lapsed":{_lots(entry.lapsed)}')
     if entry.owed_for is not None:
-        detail["owed"] = [entry.owed_for, entry.owed]
+        detail.append(f'"owed":[{entry.owed_for},{entry.owed}]')
     return (
         entry.account_id,
         entry.seq,
@@ -146,7 +147,7 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         entry.key,
         entry.request,
         entry.reverses,
-        _dump(detail),
+        f"{{{','.join(detail)}}}",
     )
 
 
@@ -201,34 +202,36 @@ def entry_from(row: Any) -> Entry:
     )
 
 
+# The same instants come again and again: the ends of periods, the moment of a batch.
+@lru_cache(4_096)
 def _micros(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(4_096)
 def _instant(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def _lots(lots: tuple[Lot, ...]) -> list[Any]:
-    return [[lot.grant_id, lot.kind, lot.amount] for lot in lots]
+def _list(values: Iterable[str]) -> str:
+    return f"[{','.join(values)}]"
+
+
+def _lots(lots: tuple[Lot, ...]) -> str:
+    return _list([f'[{lot.grant_id},"{lot.kind.value}",{lot.amount}]' for lot in lots])
 
 
 def _to_lots(values: Iterable[Any]) -> tuple[Lot, ...]:
     return tuple(Lot(id, _GRANT_KINDS[kind], amount) for id, kind, amount in values)
 
 
-def _grant(grant: Grant) -> list[Any]:
-    values = [
-        grant.id,
-        grant.kind,
-        grant.remaining,
-        grant.priority,
-        _micros(grant.effective_at),
-        None if grant.expires_at is None else _micros(grant.expires_at),
-    ]
-    if grant.held:
-        values.append(grant.held)
-    return values
+def _grant(grant: Grant) -> str:
+    expires = "null" if grant.expires_at is None else _micros(grant.expires_at)
+    held = f",{grant.held}" if grant.held else ""
+    return (
+        f'[{grant.id},"{grant.kind.value}",{grant.remaining},{grant.priority},'
+        f"{_micros(grant.effective_at)},{expires}{held}]"
+    )
 
 
 def _to_grant(values: list[Any]) -> Grant:
@@ -244,17 +247,14 @@ def _to_grant(values: list[Any]) -> Grant:
     )
 
 
-def _allowance(allowance: Allowance | None) -> list[Any] | None:
+def _allowance(allowance: Allowance | None) -> str:
     if allowance is None:
-        return None
+        return "null"
     period = allowance.period
-    return [
-        allowance.plan,
-        _micros(allowance.anchor),
-        _micros(period.start),
-        _micros(period.end),
-        allowance.credits,
-    ]
+    return (
+        f"[{quoted(allowance.plan)},{_micros(allowance.anchor)},"
+        f"{_micros(period.start)},{_micros(period.end)},{allowance.credits}]"
+    )
 
 
 def _to_allowance(values: list[Any] | None) -> Allowance | None:

@@ -6,10 +6,10 @@ from typing import Self
 
 from tallystick.clock import Clock
 from tallystick.database.urls import parse_url
-from tallystick.domain.account import Account, Entry
+from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import KeyedCommand, Settle
-from tallystick.domain.errors import UnknownAccount
+from tallystick.domain.errors import UnknownAccount, UnknownEntry
 from tallystick.domain.settle import settle
 from tallystick.ledger.batch import Receipt
 from tallystick.ledger.lanes import Lane, Lanes
@@ -65,13 +65,30 @@ class Ledger:
             raise UnknownAccount(account_id)
         return settle(account, self._clock(), self._catalogue).account
 
-    async def entries(self, account_id: str, *, before: int | None = None, limit: int = 50) -> list[Entry]:
-        """Entries of the account, newest first, only those below number `before` if it is given."""
-        return await self.store.entries(account_id, before, limit)
+    async def entries(
+        self, account_id: str, *, before: int | None = None, limit: int = 50, kind: EntryKind | None = None
+    ) -> list[Entry]:
+        """Entries of the account, newest first, of one `kind` and below number `before` if these are given."""
+        return await self.store.entries(account_id, before, limit, kind)
 
     async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
         """The entry that carries an idempotency key, or None."""
         return await self.store.entry_by_key(account_id, key)
+
+    async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
+        """The last entry that counted at `instant`, written down or not, or None. Raises UnknownAccount."""
+        account = await self.store.account(account_id)
+        if account is None:
+            raise UnknownAccount(account_id)
+        due = settle(account, min(instant, self._clock()), self._catalogue).entries
+        return due[-1] if due else await self.store.entry_at(account_id, instant)
+
+    async def entries_up_to(self, account_id: str, seq: int) -> list[Entry]:
+        """The account's entries from the first to number `seq`, in order. Raises UnknownEntry."""
+        found = await self.store.entries(account_id, seq + 1, seq) if seq >= 1 else []
+        if not found or found[0].seq != seq:
+            raise UnknownEntry(account_id, seq)
+        return found[::-1]
 
     async def sweep(self) -> int:
         """Write down what time has done to accounts that nobody touches (S14). Returns how many there were."""

@@ -7,12 +7,13 @@ nothing of rules; it loads what a batch needs, lets `decide_batch` decide, and w
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Self, TypeVar
 
 import asyncpg
 
 from tallystick.clock import Clock
-from tallystick.domain.account import Account, Entry
+from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
 from tallystick.domain.errors import LedgerUnavailable
@@ -40,7 +41,7 @@ from tallystick.ledger.codec import (
 from tallystick.ledger.memory import Memory
 from tallystick.ledger.store import Snapshot
 
-LANES = 4
+LANES = 2
 READERS = 4
 ATTEMPTS = 6
 """How often a batch is tried when another process or the connection got in its way."""
@@ -54,6 +55,7 @@ T = TypeVar("T")
 # statistics are stale, the planner would rather read all of it and hash it than look up a few rows.
 _PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 
+_TEXT = ("text", "json")
 _ACCOUNT_TYPES = ("text", "text", "bigint", "bigint", "bigint", "bigint", "bigint", "timestamptz", "text")
 _ENTRY_TYPES = (
     *("text", "bigint", "text"),
@@ -64,7 +66,29 @@ _ENTRY_TYPES = (
 
 
 def _unnest(types: Sequence[str], after: int = 0) -> str:
-    return ", ".join(f"${n}::{type}[]" for n, type in enumerate(types, after + 1))
+    """The columns as arrays. All but text goes as an array's literal: the driver looks at each element else."""
+    return ", ".join(
+        f"${n}::text[]::{type}[]" if type in _TEXT else f"${n}::text::{type}[]"
+        for n, type in enumerate(types, after + 1)
+    )
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], types: Sequence[str]) -> list[Any]:
+    columns = list(zip(*rows, strict=True)) or [()] * len(types)
+    return [
+        values if type in _TEXT else f"{{{','.join([_literal(value) for value in values])}}}"
+        for values, type in zip(columns, types, strict=True)
+    ]
+
+
+def _literal(value: int | datetime | None) -> str:
+    if value is None:
+        return "NULL"
+    return str(value) if isinstance(value, int) else _iso(value)
+
+
+# A batch has few different instants: the moment of its decision, and the ends of periods.
+_iso = lru_cache(4_096)(datetime.isoformat)
 
 
 _ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
@@ -161,15 +185,25 @@ class PostgresStore:
         row = await self._insist(lambda connection: connection.fetchrow(query, account_id))
         return None if row is None else account_from(row)
 
-    async def entries(self, account_id: str, before: int | None, limit: int) -> list[Entry]:
-        query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
-        below = 2**62 if before is None else before
-        rows = await self._insist(lambda connection: connection.fetch(query, account_id, below, limit))
+    async def entries(
+        self, account_id: str, before: int | None, limit: int, kind: EntryKind | None = None
+    ) -> list[Entry]:
+        query = (
+            f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 AND seq < $2 AND ($4::text IS NULL OR kind = $4) "
+            "ORDER BY seq DESC LIMIT $3"
+        )
+        below = 2**63 - 1 if before is None else before
+        rows = await self._insist(lambda connection: connection.fetch(query, account_id, below, limit, kind))
         return [entry_from(row) for row in rows]
 
     async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
         query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 AND key = $2"
         row = await self._insist(lambda connection: connection.fetchrow(query, account_id, key))
+        return None if row is None else entry_from(row)
+
+    async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
+        query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 AND effective_at <= $2 ORDER BY seq DESC LIMIT 1"
+        row = await self._insist(lambda connection: connection.fetchrow(query, account_id, instant))
         return None if row is None else entry_from(row)
 
     async def due(self, now: datetime, limit: int) -> list[str]:
@@ -240,14 +274,14 @@ class PostgresStore:
         self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
 
-    def _account_columns(self, batch: Batch) -> Iterable[tuple[Any, ...]]:
+    def _account_columns(self, batch: Batch) -> list[Any]:
         # In id order, as locks are always taken.
         changed = sorted(batch.accounts, key=lambda account: account.id)
-        return zip(*(account_row(a, next_due(a, self._catalogue)) for a in changed), strict=True)
+        return _columns([account_row(a, next_due(a, self._catalogue)) for a in changed], _ACCOUNT_TYPES)
 
 
-def _entry_columns(batch: Batch) -> Iterable[tuple[Any, ...]]:
-    return zip(*map(entry_row, batch.entries), strict=True)
+def _entry_columns(batch: Batch) -> list[Any]:
+    return _columns(map(entry_row, batch.entries), _ENTRY_TYPES)
 
 
 async def _history(connection: Any, wanted: Sequence[Number]) -> History:

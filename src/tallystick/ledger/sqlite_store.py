@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from tallystick.clock import Clock
-from tallystick.domain.account import Account, Entry
+from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
 from tallystick.domain.errors import LedgerUnavailable
@@ -75,18 +75,30 @@ class SqliteStore:
     async def account(self, account_id: str) -> Account | None:
         return await self._reader.run(lambda connection: _account(connection, account_id))
 
-    async def entries(self, account_id: str, before: int | None, limit: int) -> list[Entry]:
+    async def entries(
+        self, account_id: str, before: int | None, limit: int, kind: EntryKind | None = None
+    ) -> list[Entry]:
         return await self._reader.run(
             lambda connection: _entries(
                 connection,
-                "account_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
-                (account_id, 2**62 if before is None else before, limit),
+                "account_id = ? AND seq < ? AND kind = coalesce(?, kind) ORDER BY seq DESC LIMIT ?",
+                (account_id, 2**63 - 1 if before is None else before, kind, limit),
             )
         )
 
     async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
         found = await self._reader.run(
             lambda connection: _entries(connection, "account_id = ? AND key = ?", (account_id, key))
+        )
+        return found[0] if found else None
+
+    async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
+        found = await self._reader.run(
+            lambda connection: _entries(
+                connection,
+                "account_id = ? AND effective_at <= ? ORDER BY seq DESC LIMIT 1",
+                (account_id, _text(instant)),
+            )
         )
         return found[0] if found else None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from tallystick.domain.account import Account, Entry
+from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.commands import Command
 from tallystick.ledger.batch import Outcome
 
@@ -31,11 +31,16 @@ class Store(Protocol):
     async def account(self, account_id: str) -> Account | None:
         """The account as it is written, not settled to now."""
 
-    async def entries(self, account_id: str, before: int | None, limit: int) -> list[Entry]:
-        """Entries below number `before`, newest first."""
+    async def entries(
+        self, account_id: str, before: int | None, limit: int, kind: EntryKind | None = None
+    ) -> list[Entry]:
+        """Entries below number `before`, newest first, all of them or those of one kind."""
 
     async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
         """The entry that answered an idempotency key."""
+
+    async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
+        """The last entry that counted at `instant`."""
 
     async def due(self, now: datetime, limit: int) -> list[str]:
         """Accounts that time has changed, or will have by `now`."""

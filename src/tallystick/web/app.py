@@ -28,6 +28,7 @@ from tallystick.web.problems import (
 from tallystick.web.router import make_router
 from tallystick.web.security import SecurityHeaders, same_site_only, security_headers
 from tallystick.web.users import User
+from tallystick.web.v1 import make_v1
 
 __all__ = ["WebSettings", "create_app"]
 
@@ -53,6 +54,7 @@ def create_app(credits: Tallystick, settings: WebSettings) -> FastAPI:
     app.state.site = site
     app.add_middleware(SecurityHeaders, https=settings.https)
     app.include_router(make_router(credits, current_user=_account_id, current_email=_email))
+    app.include_router(make_v1(credits))
     app.include_router(make_entrance())
     for pages in (account, returning, operator):
         app.include_router(pages.router)
@@ -78,7 +80,9 @@ async def _health() -> JSONResponse:
 
 
 def _wants_json(request: Request) -> bool:
-    return request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", "text/html")
+    return request.url.path.startswith(("/api/", "/v1/")) or "text/html" not in request.headers.get(
+        "accept", "text/html"
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -21,7 +21,9 @@ MAX_BODY_BYTES = 1024 * 1024
 
 STATUSES = {
     "not_signed_in": 401,
+    "invalid_api_key": 401,
     "insufficient_credits": 402,
+    "missing_scope": 403,
     "plan_required": 403,
     "cross_site": 403,
     "operators_only": 403,
@@ -29,9 +31,15 @@ STATUSES = {
     "unknown_purchase": 404,
     "unknown_pack": 404,
     "unknown_plan": 404,
+    "unknown_entry": 404,
+    "unknown_api_key": 404,
     "not_found": 404,
     "already_on_plan": 409,
     "account_exists": 409,
+    "already_reversed": 409,
+    "not_reversible": 409,
+    "hold_not_open": 409,
+    "too_many_holds": 409,
     "plan_not_for_sale": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
@@ -43,6 +51,7 @@ STATUSES = {
     "balance_too_large": 422,
     "grant_expired": 422,
     "too_many_attempts": 429,
+    "idempotency_key_missing": 400,
     "malformed_json": 400,
     "signature_missing": 400,
     "signature_invalid": 400,
@@ -105,25 +114,26 @@ def title_of(status: int) -> str:
     return _TITLES.get(status, _TITLES[500])
 
 
+def problem_body(error: TallystickError) -> dict[str, Any]:
+    """What the problem document of an error says."""
+    status = status_of(error)
+    return {
+        "type": f"urn:tallystick:problem:{error.code}",
+        "title": title_of(status),
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+        **error.details,
+    }
+
+
 def problem(error: TallystickError) -> Response:
     """The problem document of an error."""
     status = status_of(error)
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
     if status == 401:
-        headers["WWW-Authenticate"] = "Session"
-    return JSONResponse(
-        {
-            "type": f"urn:tallystick:problem:{error.code}",
-            "title": title_of(status),
-            "status": status,
-            "detail": error.message,
-            "code": error.code,
-            **error.details,
-        },
-        status,
-        headers,
-        media_type="application/problem+json",
-    )
+        headers["WWW-Authenticate"] = "Bearer" if error.code == "invalid_api_key" else "Session"
+    return JSONResponse(problem_body(error), status, headers, media_type="application/problem+json")
 
 
 def unexpected(error: Exception) -> tuple[str, Response]:

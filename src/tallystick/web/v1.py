@@ -1,0 +1,232 @@
+"""The /v1 API for other back ends: accounts, spends, holds, grants and entries, with secret keys.
+
+Every write carries an Idempotency-Key (S7): repeated, it answers the same again, with
+`Idempotent-Replayed: true`.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from tallystick.api_keys import InvalidApiKey, Scope
+from tallystick.domain.account import EntryKind, GrantKind
+from tallystick.domain.commands import (
+    Capture,
+    GrantBonus,
+    KeyedCommand,
+    PlaceHold,
+    Release,
+    Remove,
+    Reverse,
+    SetPlan,
+    Spend,
+)
+from tallystick.domain.errors import InsufficientCredits, TallystickError
+from tallystick.ledger import Receipt
+from tallystick.service import Tallystick
+from tallystick.web.problems import ProblemRoute, RequestRefused, problem_body, status_of
+from tallystick.web.v1_shapes import (
+    AccountAnswer,
+    AccountRequest,
+    BatchAnswer,
+    BatchRequest,
+    BatchResult,
+    CaptureRequest,
+    EntriesPage,
+    EntryShape,
+    GrantRequest,
+    HoldAnswer,
+    HoldRequest,
+    Problem,
+    ReasonRequest,
+    RemovalRequest,
+    SpendRequest,
+    account_answer,
+    entry_shape,
+    hold_answer,
+)
+
+LAST_ENTRY = 2**63 - 1
+
+AccountId = Annotated[str, Path(description="The account's id, as the host application names it.")]
+Number = Annotated[int, Path(ge=1, le=LAST_ENTRY)]
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text}
+    for status, text in {
+        400: "The Idempotency-Key is missing, or the body is not JSON.",
+        401: "The API key is missing, unknown or revoked.",
+        402: "Not enough credits: says what is required, what is available, and where to buy.",
+        403: "The API key lacks the scope.",
+        404: "No such account, plan or entry.",
+        409: "Not possible as things are.",
+        422: "A value that cannot be used, or an Idempotency-Key that was used for another request.",
+        503: "Overloaded, or the database does not answer: repeat with the same key after Retry-After.",
+    }.items()
+}
+
+
+async def idempotency_key(
+    key: Annotated[
+        str | None, Header(alias="Idempotency-Key", description="Unique within the account; required (S7).")
+    ] = None,
+) -> str:
+    """The key of a write."""
+    if not key:
+        raise RequestRefused(
+            "idempotency_key_missing",
+            "Every write needs an Idempotency-Key header, so that repeating it is safe. Nothing was changed. "
+            "Send a new key for a new request, and the same key to repeat one.",
+        )
+    return key
+
+
+Key = Annotated[str, Depends(idempotency_key)]
+
+
+def make_v1(credits: Tallystick) -> APIRouter:
+    """The routes, for one Tallystick."""
+    router = APIRouter(prefix="/v1", route_class=ProblemRoute, tags=["v1"], responses=_PROBLEMS)
+
+    def scope(wanted: Scope) -> Any:
+        return Depends(_requires(credits, wanted))
+
+    async def submit(command: KeyedCommand, response: Response) -> Receipt:
+        try:
+            receipt = await credits.ledger.submit(command)
+        except InsufficientCredits as refusal:
+            raise _where_to_buy(credits, refusal) from refusal
+        if receipt.replayed:
+            response.headers["Idempotent-Replayed"] = "true"
+        return receipt
+
+    @router.get("/accounts/{id}", dependencies=[scope(Scope.READ)])
+    async def account(id: AccountId) -> AccountAnswer:
+        """Balances, plan, reset date and what will expire."""
+        return account_answer(await credits.balance(id), await credits.ledger.account(id))
+
+    @router.put("/accounts/{id}", dependencies=[scope(Scope.ADMIN)])
+    async def put_account(id: AccountId, asked: AccountRequest, key: Key, response: Response) -> AccountAnswer:
+        """Open the account on a plan, or put it on that plan when it is open."""
+        balance = await credits.open_account(id, asked.plan)
+        if asked.plan is not None and balance.plan != asked.plan:
+            await submit(SetPlan(account_id=id, key=key, plan=asked.plan, reason=asked.reason), response)
+        return account_answer(await credits.balance(id), await credits.ledger.account(id))
+
+    @router.post("/accounts/{id}/spends", status_code=201, dependencies=[scope(Scope.SPEND)])
+    async def spend(id: AccountId, asked: SpendRequest, key: Key, response: Response) -> EntryShape:
+        """Consume credits in burn order, all or nothing."""
+        command = Spend(account_id=id, key=key, amount=asked.amount, operation=asked.operation)
+        return entry_shape((await submit(command, response)).entry)
+
+    @router.post("/accounts/{id}/spends/{seq}/reverse", status_code=201, dependencies=[scope(Scope.SPEND)])
+    async def reverse(
+        id: AccountId, seq: Number, key: Key, response: Response, asked: ReasonRequest | None = None
+    ) -> EntryShape:
+        """Return a spend's credits to the grants they came from."""
+        reason = "" if asked is None else asked.reason
+        command = Reverse(account_id=id, key=key, entry=seq, reason=reason)
+        return entry_shape((await submit(command, response)).entry)
+
+    @router.post("/accounts/{id}/holds", status_code=201, dependencies=[scope(Scope.SPEND)])
+    async def hold(id: AccountId, asked: HoldRequest, key: Key, response: Response) -> HoldAnswer:
+        """Set credits aside for work whose cost is not known yet."""
+        command = PlaceHold(
+            account_id=id, key=key, amount=asked.amount, seconds=asked.seconds, operation=asked.operation
+        )
+        return hold_answer((await submit(command, response)).entry)
+
+    @router.post("/accounts/{id}/holds/{hold}/capture", status_code=201, dependencies=[scope(Scope.SPEND)])
+    async def capture(id: AccountId, hold: Number, asked: CaptureRequest, key: Key, response: Response) -> EntryShape:
+        """Consume credits of a hold, and what is available if that is not enough; release the rest."""
+        command = Capture(account_id=id, key=key, hold=hold, amount=asked.amount)
+        return entry_shape((await submit(command, response)).entry)
+
+    @router.post("/accounts/{id}/holds/{hold}/release", status_code=201, dependencies=[scope(Scope.SPEND)])
+    async def release(id: AccountId, hold: Number, key: Key, response: Response) -> EntryShape:
+        """Give back everything a hold has set aside."""
+        return entry_shape((await submit(Release(account_id=id, key=key, hold=hold), response)).entry)
+
+    @router.post("/accounts/{id}/grants", status_code=201, dependencies=[scope(Scope.GRANT)])
+    async def grant(id: AccountId, asked: GrantRequest, key: Key, response: Response) -> EntryShape:
+        """Add bonus credits."""
+        command = GrantBonus(
+            account_id=id,
+            key=key,
+            credits=asked.credits,
+            kind=GrantKind(asked.kind),
+            effective_at=asked.effective_at,
+            expires_at=asked.expires_at,
+            reason=asked.reason,
+            reference=asked.reference,
+        )
+        return entry_shape((await submit(command, response)).entry)
+
+    @router.post("/accounts/{id}/removals", status_code=201, dependencies=[scope(Scope.ADMIN)])
+    async def remove(id: AccountId, asked: RemovalRequest, key: Key, response: Response) -> EntryShape:
+        """Take credits away, with a reason: an operator's correction."""
+        command = Remove(account_id=id, key=key, amount=asked.amount, reason=asked.reason)
+        return entry_shape((await submit(command, response)).entry)
+
+    @router.get("/accounts/{id}/entries", dependencies=[scope(Scope.READ)])
+    async def entries(
+        id: AccountId,
+        before: Annotated[int | None, Query(ge=1, le=LAST_ENTRY, description="The page's cursor.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        kind: Annotated[EntryKind | None, Query(description="Only entries of this kind.")] = None,
+    ) -> EntriesPage:
+        """The account's ledger, newest first."""
+        await credits.balance(id)
+        found = await credits.ledger.entries(id, before=before, limit=limit + 1, kind=kind)
+        page = found[:limit]
+        return EntriesPage(
+            entries=[entry_shape(entry) for entry in page],
+            next_before=page[-1].seq if len(found) > limit else None,
+        )
+
+    @router.post("/spends:batch", dependencies=[scope(Scope.SPEND)])
+    async def batch(asked: BatchRequest) -> BatchAnswer:
+        """Up to 1,000 spends over any accounts, each with its own key and its own result."""
+
+        async def one(spend: Any) -> BatchResult:
+            try:
+                command = Spend(
+                    account_id=spend.account_id, key=spend.key, amount=spend.amount, operation=spend.operation
+                )
+                receipt = await credits.ledger.submit(command)
+            except TallystickError as error:
+                if isinstance(error, InsufficientCredits):
+                    error = _where_to_buy(credits, error)
+                return BatchResult(status=status_of(error), problem=problem_body(error))
+            return BatchResult(status=201, entry=entry_shape(receipt.entry), replayed=receipt.replayed)
+
+        return BatchAnswer(results=list(await asyncio.gather(*map(one, asked.spends))))
+
+    return router
+
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="apiKey", description="A secret key: tsk_…")
+
+
+def _requires(credits: Tallystick, wanted: Scope) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def check(sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
+        if sent is None:
+            raise InvalidApiKey
+        (await credits.api_keys.authenticate(sent.credentials)).require(wanted)
+
+    return check
+
+
+def openapi_document(credits: Tallystick) -> dict[str, Any]:
+    """The OpenAPI 3.1 description of /v1: what `docs/openapi.json` holds."""
+    app = FastAPI(title="Tallystick", version="1", summary="Credits for any back end.")
+    app.include_router(make_v1(credits))
+    return app.openapi()
+
+
+def _where_to_buy(credits: Tallystick, refusal: InsufficientCredits) -> InsufficientCredits:
+    if credits.stripe is not None and refusal.details["can_buy"]:
+        refusal.details["buy_at"] = credits.stripe.base_url + "/dashboard"
+    return refusal
