@@ -18,19 +18,27 @@ class LedgerMismatch(TallystickError):
     code = "ledger_mismatch"
 
 
-def replay(account_id: str, entries: Iterable[Entry]) -> Account:
-    """The state that `entries`, in order, lead to. Raises LedgerMismatch at the first that does not follow.
+class Replay:
+    """The replay of one account, entry by entry, so that a long history needs no room.
 
-    Every number an entry carries besides its facts (its own, the amount, the balances after it) is
-    computed again and compared.
+    `account` is the state that the entries so far lead to; its `seq` is how many there were.
     """
-    account = blank(account_id)
-    for entry in entries:
+
+    def __init__(self, account_id: str) -> None:
+        self.account = blank(account_id)
+
+    def step(self, entry: Entry) -> None:
+        """Go on with the next entry. Raises LedgerMismatch when it does not follow.
+
+        Every number an entry carries besides its facts (its own, the amount, the balances after it) is
+        computed again and compared.
+        """
+        account_id = self.account.id
         if entry.account_id != account_id:
             raise LedgerMismatch(f"An entry of account {entry.account_id} is among those of {account_id}.")
         try:
             account, proven = record(
-                account,
+                self.account,
                 entry.kind,
                 effective_at=entry.effective_at,
                 recorded_at=entry.recorded_at,
@@ -59,4 +67,12 @@ def replay(account_id: str, entries: Iterable[Entry]) -> Account:
         ]
         if wrong:
             raise LedgerMismatch(f"Account {account_id}, entry {entry.seq}: {'; '.join(wrong)}.")
-    return account
+        self.account = account
+
+
+def replay(account_id: str, entries: Iterable[Entry]) -> Account:
+    """The state that `entries`, in order, lead to. Raises LedgerMismatch at the first that does not follow."""
+    replaying = Replay(account_id)
+    for entry in entries:
+        replaying.step(entry)
+    return replaying.account

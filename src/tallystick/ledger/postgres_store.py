@@ -17,6 +17,7 @@ from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
 from tallystick.domain.errors import LedgerUnavailable
+from tallystick.domain.replay import Replay
 from tallystick.domain.settle import next_due
 from tallystick.ledger.batch import (
     NO_HISTORY,
@@ -39,7 +40,7 @@ from tallystick.ledger.codec import (
     entry_row,
 )
 from tallystick.ledger.memory import Memory
-from tallystick.ledger.store import Snapshot
+from tallystick.ledger.store import Proof
 
 LANES = 2
 READERS = 4
@@ -48,6 +49,8 @@ ATTEMPTS = 6
 
 FIRST_PAUSE = 0.05
 STATEMENT_SECONDS = 30
+PAGE = 1_000
+"""How many entries are fetched at once while an account is replayed."""
 
 T = TypeVar("T")
 
@@ -219,8 +222,8 @@ class PostgresStore:
         rows = await self._insist(lambda connection: connection.fetch(query, after, limit))
         return [row[0] for row in rows]
 
-    async def snapshot(self, account_id: str) -> Snapshot | None:
-        return await self._insist(lambda connection: _snapshot(connection, account_id))
+    async def prove(self, account_id: str) -> Proof | None:
+        return await self._insist(lambda connection: _prove(connection, account_id))
 
     async def close(self) -> None:
         await self._pool.close()
@@ -296,10 +299,13 @@ async def _history(connection: Any, wanted: Sequence[Number]) -> History:
     return History(entries, {(row[0], row[1]): row[2] for row in rows})
 
 
-async def _snapshot(connection: Any, account_id: str) -> Snapshot | None:
+async def _prove(connection: Any, account_id: str) -> Proof | None:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         row = await connection.fetchrow(f"SELECT {_ACCOUNT} FROM accounts WHERE id = $1", account_id)
         if row is None:
             return None
-        rows = await connection.fetch(f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 ORDER BY seq", account_id)
-        return Snapshot(account_from(row), [entry_from(row) for row in rows])
+        replaying = Replay(account_id)
+        query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 ORDER BY seq"
+        async for entry in connection.cursor(query, account_id, prefetch=PAGE):
+            replaying.step(entry_from(entry))
+        return Proof(account_from(row), replaying.account)

@@ -16,6 +16,7 @@ from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
 from tallystick.domain.errors import LedgerUnavailable
+from tallystick.domain.replay import replay
 from tallystick.domain.settle import next_due
 from tallystick.ledger.batch import (
     Batch,
@@ -37,7 +38,7 @@ from tallystick.ledger.codec import (
     entry_row,
 )
 from tallystick.ledger.memory import Memory
-from tallystick.ledger.store import Snapshot
+from tallystick.ledger.store import Proof
 
 BUSY_SECONDS = 10
 """How long a batch waits for another process that is writing to the same file."""
@@ -121,8 +122,8 @@ class SqliteStore:
             )
         )
 
-    async def snapshot(self, account_id: str) -> Snapshot | None:
-        return await self._reader.run(lambda connection: _snapshot(connection, account_id))
+    async def prove(self, account_id: str) -> Proof | None:
+        return await self._reader.run(lambda connection: _prove(connection, account_id))
 
     async def close(self) -> None:
         await self._writer.close()
@@ -248,12 +249,13 @@ def _numbered(connection: sqlite3.Connection, wanted: Sequence[Number]) -> list[
     return [e for number in wanted for e in _entries(connection, "account_id = ? AND seq = ?", number)]
 
 
-def _snapshot(connection: sqlite3.Connection, account_id: str) -> Snapshot | None:
+def _prove(connection: sqlite3.Connection, account_id: str) -> Proof | None:
     with _transaction(connection):
         account = _account(connection, account_id)
         if account is None:
             return None
-        return Snapshot(account, _entries(connection, "account_id = ? ORDER BY seq", (account_id,)))
+        rows = connection.execute(f"SELECT {_ENTRY} FROM entries WHERE account_id = ? ORDER BY seq", (account_id,))
+        return Proof(account, replay(account_id, (entry_from(_with_instants(row)) for row in rows)))
 
 
 def _column(connection: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> list[str]:

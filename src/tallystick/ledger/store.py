@@ -11,11 +11,11 @@ from tallystick.ledger.batch import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """An account's row and all its entries, read at one instant, for verification."""
+class Proof:
+    """An account as it is written, and as its entries say it is, both as of one instant."""
 
-    account: Account
-    entries: list[Entry]
+    written: Account
+    proven: Account
 
 
 class Store(Protocol):
@@ -48,8 +48,8 @@ class Store(Protocol):
     async def account_ids(self, after: str, limit: int) -> list[str]:
         """Ids of accounts that sort after `after`, in order, including those that only have entries."""
 
-    async def snapshot(self, account_id: str) -> Snapshot | None:
-        """The account and all its entries as of one instant, or None when it has no row."""
+    async def prove(self, account_id: str) -> Proof | None:
+        """Replay all entries of the account, or None when it has no row. Raises LedgerMismatch."""
 
     async def close(self) -> None:
         """Close all connections."""

@@ -6,7 +6,7 @@ Works over a running system: an account and its entries are read as of one insta
 from dataclasses import dataclass, fields
 
 from tallystick.domain.account import Account
-from tallystick.domain.replay import LedgerMismatch, replay
+from tallystick.domain.replay import LedgerMismatch
 from tallystick.ledger.ledger import Ledger
 
 PAGE = 500
@@ -29,18 +29,18 @@ async def verify(ledger: Ledger, account_id: str | None = None) -> Verification:
     ids = [account_id] if account_id is not None else await ledger.store.account_ids(after, PAGE)
     while ids:
         for id in ids:
-            snapshot = await ledger.store.snapshot(id)
-            if snapshot is None:
+            try:
+                proof = await ledger.store.prove(id)
+            except LedgerMismatch as mismatch:
+                accounts += 1
+                differences.append(mismatch.message)
+                continue
+            if proof is None:
                 differences.append(f"Account {id} has no row in accounts.")
                 continue
             accounts += 1
-            entries += len(snapshot.entries)
-            try:
-                proven = replay(id, snapshot.entries)
-            except LedgerMismatch as mismatch:
-                differences.append(mismatch.message)
-                continue
-            differences.extend(_differences(snapshot.account, proven))
+            entries += proof.proven.seq
+            differences.extend(_differences(proof.written, proof.proven))
         if account_id is not None:
             break
         ids = await ledger.store.account_ids(ids[-1], PAGE)
