@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from tallystick.domain.catalogue import Catalogue, Plan
-from tallystick.domain.commands import GrantBonus, KeyedCommand, OpenAccount, SetPlan, Spend
+from tallystick.domain.commands import (
+    Capture,
+    GrantBonus,
+    KeyedCommand,
+    OpenAccount,
+    PlaceHold,
+    Release,
+    Reverse,
+    SetPlan,
+    Spend,
+)
 from tallystick.domain.errors import IdempotencyConflict, InsufficientCredits, Refusal
 from tallystick.domain.periods import period_containing
 from tallystick.ledger import Ledger
@@ -114,6 +124,44 @@ class Life(RuleBasedStateMachine):
         if amount <= model.total:
             model.spend(amount)
 
+    @rule(name=names, amount=st.integers(1, 120), cost=st.integers(0, 130))
+    def work(self, name: str, amount: int, cost: int) -> None:
+        """A hold that is captured, or released when the work cost nothing or more than there is (S12)."""
+        model, id = self.model(name), self.id(name)
+        held = self.submit(PlaceHold(account_id=id, key=self.key(), amount=amount))
+        assert isinstance(held, InsufficientCredits) == (amount > model.total)
+        if isinstance(held, Refusal):
+            return
+        hold = held.entry.seq
+        assert self.run_(self.ledger.account(id)).available == model.total - amount
+        if 0 < cost <= model.total:
+            self.submit(Capture(account_id=id, key=self.key(), hold=hold, amount=cost))
+            model.spend(cost)
+            return
+        if cost:
+            refused = self.submit(Capture(account_id=id, key=self.key(), hold=hold, amount=cost))
+            assert isinstance(refused, InsufficientCredits)
+        self.submit(Release(account_id=id, key=self.key(), hold=hold))
+
+    @rule(name=names, amount=st.integers(1, 120))
+    def undo(self, name: str, amount: int) -> None:
+        """A spend that is reversed leaves everything as it was (S13)."""
+        model, id = self.model(name), self.id(name)
+        if amount > model.total:
+            return
+        spent = self.submit(Spend(account_id=id, key=self.key(), amount=amount))
+        self.submit(Reverse(account_id=id, key=self.key(), entry=spent.entry.seq))
+
+    @rule(name=names, minutes=st.integers(1, 40))
+    def forgotten_work(self, name: str, minutes: int) -> None:
+        """A hold nobody resolves runs out by itself (S12)."""
+        model, id = self.model(name), self.id(name)
+        if not model.total:
+            return
+        self.submit(PlaceHold(account_id=id, key=self.key(), amount=model.total, seconds=60 * minutes))
+        assert self.run_(self.ledger.account(id)).available == 0
+        self.clock.advance(minutes=minutes)
+
     @rule(name=names, credits=st.integers(1, 50), days=st.none() | st.integers(1, 60))
     def grant(self, name: str, credits: int, days: int | None) -> None:
         model = self.model(name)
@@ -173,12 +221,12 @@ def live(url: str, examples: int) -> None:
     )
 
 
-def test_s5_to_s14_any_life_on_sqlite_agrees_with_the_model(sqlite_template: Path) -> None:
+def test_s5_to_s18_any_life_on_sqlite_agrees_with_the_model(sqlite_template: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(sqlite_template, Path(folder) / "life.db")
         live(f"sqlite:///{folder}/life.db", 120)
 
 
 @pytest.mark.usefixtures("postgres_template")
-def test_s5_to_s14_any_life_on_postgresql_agrees_with_the_model(postgres_url: str) -> None:
+def test_s5_to_s18_any_life_on_postgresql_agrees_with_the_model(postgres_url: str) -> None:
     live(postgres_url, 60)
