@@ -105,7 +105,7 @@ async def test_the_ledgers_statements_use_indexes_whatever_the_statistics_say(po
     async with store._pool.acquire() as connection:
         await connection.execute("ANALYZE accounts; ANALYZE entries")
         for statement, values in (
-            (LOCK_ACCOUNTS, (["acc1", "acc2"],)),
+            (LOCK_ACCOUNTS, (["acc1", "acc2"], [1, -1])),
             (FIND_KEYS, (["acc1", "acc2"], ["g", "g"])),
             (FIND_ENTRIES, (["acc1", "acc2"], [1, 1])),
             (FIND_REVERSALS, (["acc1", "acc2"], [1, 1])),

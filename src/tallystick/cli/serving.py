@@ -6,6 +6,7 @@ import json
 import uvicorn
 from rich.console import Console
 
+from tallystick.cli.tuning import calm_garbage_collection
 from tallystick.config import environment, load_database_url, load_settings
 from tallystick.database.schema import pending_revisions, require_current, upgrade
 from tallystick.domain.catalogue import Plan
@@ -30,6 +31,7 @@ def serve(host: str) -> None:
         base_url=settings.base_url,
     )
     app = create_app(credits, WebSettings(base_url=settings.base_url, secret_key=settings.secret_key))
+    calm_garbage_collection()
     uvicorn.run(app, host=host, port=settings.port, log_config=None, access_log=False, server_header=False)
 
 

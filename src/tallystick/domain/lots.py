@@ -101,6 +101,10 @@ def give_back(grants: Grants, lots: tuple[Lot, ...], reopened: Grants) -> Grants
 def _change(grants: Grants, lots: tuple[Lot, ...], change: _Change) -> Grants:
     if not lots:
         return grants
+    if len(lots) == 1 and grants and grants[0].id == lots[0].grant_id:
+        # Nearly every spend: one lot of the grant that burns first.
+        after = _changed(grants[0], lots[0], change)
+        return (after, *grants[1:]) if after.remaining else grants[1:]
     wanted = {lot.grant_id: lot for lot in lots}
     if len(wanted) != len(lots):
         raise ValueError("a grant is named twice")
@@ -110,16 +114,20 @@ def _change(grants: Grants, lots: tuple[Lot, ...], change: _Change) -> Grants:
         if lot is None:
             changed.append(grant)
             continue
-        if lot.kind is not grant.kind:
-            raise ValueError(f"grant {grant.id} is of kind {grant.kind}, not {lot.kind}")
-        if lot.amount < 0:
-            raise ValueError(f"grant {grant.id} cannot move {lot.amount} credits")
-        after = change(grant, lot.amount)
+        after = _changed(grant, lot, change)
         if after.remaining:
             changed.append(after)
         if not wanted:
             return (*changed, *grants[n + 1 :])
     raise ValueError(f"no open grant {', '.join(str(id) for id in sorted(wanted))}")
+
+
+def _changed(grant: Grant, lot: Lot, change: _Change) -> Grant:
+    if lot.kind is not grant.kind:
+        raise ValueError(f"grant {grant.id} is of kind {grant.kind}, not {lot.kind}")
+    if lot.amount < 0:
+        raise ValueError(f"grant {grant.id} cannot move {lot.amount} credits")
+    return change(grant, lot.amount)
 
 
 def _with(grant: Grant, remaining: int, held: int) -> Grant:

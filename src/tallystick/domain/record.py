@@ -77,6 +77,8 @@ def record(
     seq = account.seq + 1
     moved = -1
     match kind:
+        case EntryKind.SPENT | EntryKind.REMOVED:
+            grants = take(grants, lots)
         case EntryKind.HELD | EntryKind.HOLD_EXTENDED:
             if hold is None or hold_until is None or (hold == seq) != (kind is EntryKind.HELD):
                 raise ValueError(f"a hold is named by the entry that made it, not {hold}")

@@ -110,7 +110,7 @@ def decide_batch(
                 )
                 continue
         past = NO_PAST
-        if isinstance(command, Reverse | ClawBack):
+        if isinstance(command, (Reverse, ClawBack)):
             past = _past(command, history.entries, reversals)
         decision = decide(states.get(command.account_id), command, now, catalogue, past)
         if isinstance(decision, Refusal):

@@ -136,7 +136,7 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
     return (
         entry.account_id,
         entry.seq,
-        entry.kind.value,
+        entry.kind,
         entry.amount,
         entry.monthly,
         entry.bonus,
@@ -218,7 +218,7 @@ def _list(values: Iterable[str]) -> str:
 
 
 def _lots(lots: tuple[Lot, ...]) -> str:
-    return _list([f'[{lot.grant_id},"{lot.kind.value}",{lot.amount}]' for lot in lots])
+    return _list([f'[{lot.grant_id},"{lot.kind}",{lot.amount}]' for lot in lots])
 
 
 def _to_lots(values: Iterable[Any]) -> tuple[Lot, ...]:
@@ -229,7 +229,7 @@ def _grant(grant: Grant) -> str:
     expires = "null" if grant.expires_at is None else _micros(grant.expires_at)
     held = f",{grant.held}" if grant.held else ""
     return (
-        f'[{grant.id},"{grant.kind.value}",{grant.remaining},{grant.priority},'
+        f'[{grant.id},"{grant.kind}",{grant.remaining},{grant.priority},'
         f"{_micros(grant.effective_at)},{expires}{held}]"
     )
 

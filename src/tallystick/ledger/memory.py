@@ -27,6 +27,9 @@ from tallystick.ledger.batch import NO_HISTORY, Batch, decide_batch
 REMEMBERED = 50_000
 """How many accounts are remembered at most: those that were written last."""
 
+LONGEST_REST = 64
+"""For how many batches memory is left alone, at most, when other processes keep outdating it."""
+
 _KNOWS_ENOUGH = (Spend, PlaceHold, Capture, Release, ExtendHold, GrantBonus, SetPlan, RenewAllowance)
 
 
@@ -36,6 +39,7 @@ class Memory:
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
         self._accounts: dict[str, Account] = {}
+        self._rest = self._longest_rest = 0
 
     def remember(self, accounts: Iterable[Account]) -> None:
         """Keep what has just been committed; what was written longest ago makes room."""
@@ -46,17 +50,37 @@ class Memory:
         while len(kept) > self._limit:
             del kept[next(iter(kept))]
 
+    def get(self, account_id: str) -> Account | None:
+        """The account as it was written last by this process, or None when it is not remembered."""
+        return self._accounts.get(account_id)
+
     def forget(self, commands: Sequence[Command]) -> None:
         """Drop the accounts of a batch of which it is not known what became."""
         for command in commands:
             self._accounts.pop(command.account_id, None)
 
+    def outdated(self) -> None:
+        """A batch decided from memory could not be written: another process works on the same accounts.
+
+        The longer that goes on, the longer the next batches read at once instead of trying in vain.
+        """
+        self._longest_rest = min(LONGEST_REST, self._longest_rest * 2 or 1)
+        self._rest = self._longest_rest
+
+    def confirmed(self, batch: Batch) -> None:
+        """A batch decided from memory was written."""
+        self._longest_rest //= 2
+        self.remember(batch.accounts)
+
     def decide(self, commands: Sequence[Command], now: datetime, catalogue: Catalogue) -> Batch | None:
         """Decide a batch from memory alone, or None when it takes a look at the database.
 
-        That is so when an account is not remembered, when a command refers to history, and when one would
-        be refused: a refusal has to be judged on what is true now, after a look for the key (S7, S9).
+        That is so when memory was outdated lately, when an account is not remembered, when a command refers
+        to history, and when one would be refused: a refusal has to be judged on what is true now, after a look for the key (S7, S9).
         """
+        if self._rest:
+            self._rest -= 1
+            return None
         accounts: dict[str, Account] = {}
         for command in commands:
             account = self._accounts.get(command.account_id)

@@ -16,13 +16,14 @@ from tallystick.clock import Clock
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
-from tallystick.domain.errors import LedgerUnavailable
+from tallystick.domain.errors import LedgerUnavailable, Refusal
 from tallystick.domain.replay import Replay
 from tallystick.domain.settle import next_due
 from tallystick.ledger.batch import (
     NO_HISTORY,
     Batch,
     History,
+    Key,
     Number,
     Outcome,
     account_ids,
@@ -56,7 +57,13 @@ T = TypeVar("T")
 
 # The plans of the ledger's statements must not depend on statistics: while a table is small or its
 # statistics are stale, the planner would rather read all of it and hash it than look up a few rows.
-_PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+_PLANNER = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    # Planned once for each connection: planning costs more than carrying out a small batch.
+    "plan_cache_mode": "force_generic_plan",
+}
 
 _TEXT = ("text", "json")
 _ACCOUNT_TYPES = ("text", "text", "bigint", "bigint", "bigint", "bigint", "bigint", "timestamptz", "text")
@@ -96,7 +103,17 @@ _iso = lru_cache(4_096)(datetime.isoformat)
 
 _ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
 _ENTRY = ", ".join(ENTRY_COLUMNS)
-LOCK_ACCOUNTS = f"SELECT {_ACCOUNT} FROM accounts WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
+# What is remembered is not read again: of an account that is still at that number only the id comes back.
+LOCK_ACCOUNTS = (
+    "SELECT accounts.id, "
+    + ", ".join(
+        f"CASE WHEN accounts.seq <> wanted.seq THEN accounts.{name} END AS {name}"
+        for name in ACCOUNT_COLUMNS
+        if name != "id"
+    )
+    + " FROM unnest($1::text[], $2::bigint[]) AS wanted(id, seq) JOIN accounts ON accounts.id = wanted.id "
+    "ORDER BY accounts.id FOR UPDATE OF accounts"
+)
 FIND_KEYS = (
     f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} "
     "FROM unnest($1::text[], $2::text[]) AS wanted(account_id, key) "
@@ -169,6 +186,7 @@ class PostgresStore:
                 max_size=LANES + READERS,
                 timeout=10,
                 command_timeout=STATEMENT_SECONDS,
+                reset=_leave_as_it_is,
                 server_settings={"application_name": "tallystick ledger", **_PLANNER},
             )
         except (*_CONNECTION_LOST, asyncpg.PostgresError) as error:
@@ -181,11 +199,11 @@ class PostgresStore:
         outcomes = await self._from_memory(commands)
         if outcomes is not None:
             return outcomes
-        return await self._insist(lambda connection: self._commit(connection, commands))
+        return await self._insist(lambda connection, attempt: self._commit(connection, commands, attempt))
 
     async def account(self, account_id: str) -> Account | None:
         query = f"SELECT {_ACCOUNT} FROM accounts WHERE id = $1"
-        row = await self._insist(lambda connection: connection.fetchrow(query, account_id))
+        row = await self._read(lambda connection: connection.fetchrow(query, account_id))
         return None if row is None else account_from(row)
 
     async def entries(
@@ -196,22 +214,22 @@ class PostgresStore:
             "ORDER BY seq DESC LIMIT $3"
         )
         below = 2**63 - 1 if before is None else before
-        rows = await self._insist(lambda connection: connection.fetch(query, account_id, below, limit, kind))
+        rows = await self._read(lambda connection: connection.fetch(query, account_id, below, limit, kind))
         return [entry_from(row) for row in rows]
 
     async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
         query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 AND key = $2"
-        row = await self._insist(lambda connection: connection.fetchrow(query, account_id, key))
+        row = await self._read(lambda connection: connection.fetchrow(query, account_id, key))
         return None if row is None else entry_from(row)
 
     async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
         query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 AND effective_at <= $2 ORDER BY seq DESC LIMIT 1"
-        row = await self._insist(lambda connection: connection.fetchrow(query, account_id, instant))
+        row = await self._read(lambda connection: connection.fetchrow(query, account_id, instant))
         return None if row is None else entry_from(row)
 
     async def due(self, now: datetime, limit: int) -> list[str]:
         query = "SELECT id FROM accounts WHERE due_at <= $1 ORDER BY due_at LIMIT $2"
-        rows = await self._insist(lambda connection: connection.fetch(query, now, limit))
+        rows = await self._read(lambda connection: connection.fetch(query, now, limit))
         return [row[0] for row in rows]
 
     async def account_ids(self, after: str, limit: int) -> list[str]:
@@ -219,16 +237,19 @@ class PostgresStore:
             "SELECT id FROM (SELECT id FROM accounts UNION SELECT DISTINCT account_id FROM entries) AS ids "
             'WHERE id COLLATE "C" > $1 ORDER BY id COLLATE "C" LIMIT $2'
         )
-        rows = await self._insist(lambda connection: connection.fetch(query, after, limit))
+        rows = await self._read(lambda connection: connection.fetch(query, after, limit))
         return [row[0] for row in rows]
 
     async def prove(self, account_id: str) -> Proof | None:
-        return await self._insist(lambda connection: _prove(connection, account_id))
+        return await self._read(lambda connection: _prove(connection, account_id))
 
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _insist(self, work: Callable[[Any], Awaitable[T]]) -> T:
+    async def _read(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        return await self._insist(lambda connection, _attempt: work(connection))
+
+    async def _insist(self, work: Callable[[Any, int], Awaitable[T]]) -> T:
         """Do `work` on a connection, again when another process or a lost connection got in its way.
 
         Repeating a batch is safe whatever became of the first try: a key that was committed is found and
@@ -236,11 +257,11 @@ class PostgresStore:
         """
         failure: Exception | None = None
         for attempt in range(ATTEMPTS):
-            if attempt:
+            if attempt > 1 or isinstance(failure, _CONNECTION_LOST):
                 await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
             try:
                 async with self._pool.acquire(timeout=10) as connection:
-                    return await work(connection)
+                    return await work(connection, attempt)
             except (*_IN_THE_WAY, *_CONNECTION_LOST) as error:
                 failure = error
         raise LedgerUnavailable(
@@ -257,25 +278,45 @@ class PostgresStore:
         try:
             async with self._pool.acquire(timeout=10) as connection:
                 await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
-        except (*_IN_THE_WAY, *_CONNECTION_LOST):
+        except _IN_THE_WAY:
+            self._memory.outdated()
             return None
-        self._memory.remember(batch.accounts)
+        except _CONNECTION_LOST:
+            return None
+        self._memory.confirmed(batch)
         return batch.outcomes
 
-    async def _commit(self, connection: Any, commands: Sequence[Command]) -> list[Outcome]:
+    async def _commit(self, connection: Any, commands: Sequence[Command], attempt: int) -> list[Outcome]:
+        """Lock, decide, write. Keys are looked up only when it matters: when a command is refused or
+        refers to history, or when the first attempt ran into one that is there.
+        """
         async with connection.transaction():
-            rows = await connection.fetch(LOCK_ACCOUNTS, account_ids(commands))
-            accounts = {row["id"]: account_from(row) for row in rows}
-            wanted = keys(commands)
-            rows = await connection.fetch(FIND_KEYS, [key[0] for key in wanted], [key[1] for key in wanted])
-            known = {(row["account_id"], row["key"]): entry_from(row) for row in rows}
-            history = await _history(connection, named(commands))
+            accounts = await self._lock(connection, account_ids(commands))
+            known: dict[Key, Entry] = {}
+            history = NO_HISTORY
+            refers = named(commands)
+            looked = bool(attempt or refers)
+            if looked:
+                known, history = await _known(connection, keys(commands)), await _history(connection, refers)
             batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
-            if batch.entries:
+            if not looked and any(isinstance(outcome, Refusal) for outcome in batch.outcomes):
+                known = await _known(connection, keys(commands))
+                batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
+            if batch.entries and all(account.id in accounts for account in batch.accounts):
+                await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
+            elif batch.entries:
                 await connection.execute(WRITE_ACCOUNTS, *self._account_columns(batch))
                 await connection.execute(WRITE_ENTRIES, *_entry_columns(batch))
         self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
+
+    async def _lock(self, connection: Any, ids: list[str]) -> dict[str, Account]:
+        remembered = [self._memory.get(id) for id in ids]
+        numbers = [-1 if account is None else account.seq for account in remembered]
+        still = dict(zip(ids, remembered, strict=True))
+        rows = await connection.fetch(LOCK_ACCOUNTS, ids, numbers)
+        locked = {row[0]: still[row[0]] if row["seq"] is None else account_from(row) for row in rows}
+        return {id: account for id, account in locked.items() if account is not None}
 
     def _account_columns(self, batch: Batch) -> list[Any]:
         # In id order, as locks are always taken.
@@ -283,8 +324,20 @@ class PostgresStore:
         return _columns([account_row(a, next_due(a, self._catalogue)) for a in changed], _ACCOUNT_TYPES)
 
 
+async def _leave_as_it_is(_connection: Any) -> None:
+    """Instead of the driver's RESET ALL after every use, a round trip: nothing here changes a session.
+
+    An open transaction is rolled back by the driver all the same.
+    """
+
+
 def _entry_columns(batch: Batch) -> list[Any]:
     return _columns(map(entry_row, batch.entries), _ENTRY_TYPES)
+
+
+async def _known(connection: Any, wanted: Sequence[Key]) -> dict[Key, Entry]:
+    rows = await connection.fetch(FIND_KEYS, [key[0] for key in wanted], [key[1] for key in wanted])
+    return {(row["account_id"], row["key"]): entry_from(row) for row in rows}
 
 
 async def _history(connection: Any, wanted: Sequence[Number]) -> History:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeVar
 
 from tallystick.clock import Clock
@@ -43,19 +45,18 @@ from tallystick.ledger.store import Proof
 BUSY_SECONDS = 10
 """How long a batch waits for another process that is writing to the same file."""
 
+# A batch touches pages all over the file. They stay in memory until the commit, and go from the log into
+# the file in larger portions than SQLite's own 4 MB.
+_ROOM = ("cache_size=-65536", "cache_spill=OFF", "temp_store=MEMORY", "wal_autocheckpoint=8192")
+
 T = TypeVar("T")
 
 _ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
 _ENTRY = ", ".join(ENTRY_COLUMNS)
-_WRITE_ACCOUNT = (
-    f"INSERT INTO accounts ({_ACCOUNT}) VALUES ({', '.join('?' * len(ACCOUNT_COLUMNS))}) "
-    "ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name != "id")
-)
-_CHANGE_ACCOUNT = (
-    f"UPDATE accounts SET {', '.join(f'{name} = ?' for name in ACCOUNT_COLUMNS if name != 'id')} WHERE id = ?"
-)
-_WRITE_ENTRY = f"INSERT INTO entries ({_ENTRY}) VALUES ({', '.join('?' * len(ENTRY_COLUMNS))})"
+_CHANGES = ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name != "id")
+_ACCOUNT_ROW = f"({', '.join('?' * len(ACCOUNT_COLUMNS))})"
+_ENTRY_ROW = f"({', '.join('?' * len(ENTRY_COLUMNS))})"
+_Rows = Sequence[tuple[Any, ...]]
 
 
 class SqliteStore:
@@ -71,7 +72,17 @@ class SqliteStore:
         self._reader = _Thread(path, "ledger reader")
 
     async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
-        return await self._writer.run(lambda connection: self._commit(connection, commands))
+        decided = self._memory.decide(commands, self._clock(), self._catalogue)
+        if decided is not None:
+            self._memory.forget(commands)
+            rows = self._rows(decided)
+            if await self._writer.run(lambda connection: _write_at_once(connection, *rows)):
+                self._memory.confirmed(decided)
+                return decided.outcomes
+            self._memory.outdated()
+        seen, batch = await self._writer.run(lambda connection: self._commit(connection, commands))
+        self._memory.remember((seen | {account.id: account for account in batch.accounts}).values())
+        return batch.outcomes
 
     async def account(self, account_id: str) -> Account | None:
         return await self._reader.run(lambda connection: _account(connection, account_id))
@@ -129,10 +140,10 @@ class SqliteStore:
         await self._writer.close()
         await self._reader.close()
 
-    def _commit(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> list[Outcome]:
-        outcomes = self._from_memory(connection, commands)
-        if outcomes is not None:
-            return outcomes
+    def _commit(
+        self, connection: sqlite3.Connection, commands: Sequence[Command]
+    ) -> tuple[dict[str, Account], Batch]:
+        """Read, decide, write. Returns the accounts as they were, and the batch."""
         with _transaction(connection, "IMMEDIATE"):
             accounts = {}
             for id in account_ids(commands):
@@ -145,30 +156,50 @@ class SqliteStore:
                     known[key] = entry
             history = _history(connection, named(commands))
             batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
-            self._write(connection, batch, _WRITE_ACCOUNT)
-        self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
-        return batch.outcomes
+            _write(connection, *self._rows(batch))
+        return accounts, batch
 
-    def _from_memory(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> list[Outcome] | None:
-        """The short way, without reading. None when it is not open, or another process was faster."""
-        batch = self._memory.decide(commands, self._clock(), self._catalogue)
-        if batch is None:
-            return None
-        self._memory.forget(commands)
-        try:
-            with _transaction(connection, "IMMEDIATE"):
-                self._write(connection, batch, _CHANGE_ACCOUNT)
-        except sqlite3.IntegrityError:
-            return None
-        self._memory.remember(batch.accounts)
-        return batch.outcomes
+    def _rows(self, batch: Batch) -> tuple[_Rows, _Rows]:
+        accounts = [_account_row(a, next_due(a, self._catalogue)) for a in batch.accounts]
+        return accounts, [_entry_row(entry) for entry in batch.entries]
 
-    def _write(self, connection: sqlite3.Connection, batch: Batch, statement: str) -> None:
-        rows = [_with_text(account_row(a, next_due(a, self._catalogue))) for a in batch.accounts]
-        if statement is _CHANGE_ACCOUNT:
-            rows = [(*row[1:], row[0]) for row in rows]
-        connection.executemany(statement, rows)
-        connection.executemany(_WRITE_ENTRY, [_with_text(entry_row(entry)) for entry in batch.entries])
+
+def _write_at_once(connection: sqlite3.Connection, accounts: _Rows, entries: _Rows) -> bool:
+    """Write what was decided without reading. False when another process was faster: then nothing is written."""
+    try:
+        with _transaction(connection, "IMMEDIATE"):
+            _write(connection, accounts, entries)
+    except sqlite3.IntegrityError:
+        return False
+    return True
+
+
+def _write(connection: sqlite3.Connection, accounts: _Rows, entries: _Rows) -> None:
+    for rows in _blocks(accounts):
+        connection.execute(_write_accounts(len(rows)), tuple(chain.from_iterable(rows)))
+    for rows in _blocks(entries):
+        connection.execute(_write_entries(len(rows)), tuple(chain.from_iterable(rows)))
+
+
+# Many rows go in one statement: between two statements this thread has to wait for its turn to run Python.
+# In blocks of a power of two there are few different statements to prepare.
+def _blocks(rows: _Rows) -> Iterator[_Rows]:
+    start = 0
+    while start < len(rows):
+        size = 1 << ((len(rows) - start).bit_length() - 1)
+        yield rows[start : start + size]
+        start += size
+
+
+@lru_cache
+def _write_accounts(count: int) -> str:
+    values = ", ".join([_ACCOUNT_ROW] * count)
+    return f"INSERT INTO accounts ({_ACCOUNT}) VALUES {values} ON CONFLICT (id) DO UPDATE SET {_CHANGES}"
+
+
+@lru_cache
+def _write_entries(count: int) -> str:
+    return f"INSERT INTO entries ({_ENTRY}) VALUES {', '.join([_ENTRY_ROW] * count)}"
 
 
 class _Thread:
@@ -201,7 +232,7 @@ class _Thread:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", *_ROOM):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -262,15 +293,24 @@ def _column(connection: sqlite3.Connection, query: str, values: tuple[Any, ...])
     return [row[0] for row in connection.execute(query, values)]
 
 
+# A batch has few different instants: the moment of its decision, and the ends of periods.
+@lru_cache(4_096)
 def _text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def _with_text(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(_text(value) if isinstance(value, datetime) else value for value in row)
-
-
+_DUE = ACCOUNT_COLUMNS.index("due_at")
 _EFFECTIVE = ENTRY_COLUMNS.index("effective_at")
+
+
+def _account_row(account: Account, due_at: datetime | None) -> tuple[Any, ...]:
+    row = account_row(account, due_at)
+    return row if due_at is None else (*row[:_DUE], _text(due_at), *row[_DUE + 1 :])
+
+
+def _entry_row(entry: Entry) -> tuple[Any, ...]:
+    row = entry_row(entry)
+    return (*row[:_EFFECTIVE], _text(entry.effective_at), _text(entry.recorded_at), *row[_EFFECTIVE + 2 :])
 
 
 def _with_instants(row: tuple[Any, ...]) -> tuple[Any, ...]:
