@@ -20,6 +20,7 @@ from rich.table import Table
 
 from bench import others
 from bench.house import fill, ledger_of, new_database, postgresql, spends_per_second
+from bench.over_http import service
 from tallystick.cli.tuning import calm_garbage_collection
 from tallystick.domain.commands import Spend
 from tallystick.ledger import Ledger
@@ -50,6 +51,10 @@ CASES = (
     Case("two processes on the same accounts, beside one", "pg pair", "pg spread", 0.9),
     Case("one caller alone, p50 in ms", "pg alone ms", "by hand alone ms", 1.3, at_most=True),
     Case("SQLite, 256 callers", "sqlite spread", "sqlite3 alone", 4),
+    Case("POST spends over HTTP, beside an empty JSON route", "http spread", "http empty", 0.4),
+    Case("POST spends over HTTP, one hot account", "http hot", "pgbench hot", 1.5),
+    Case("POST spends over HTTP, p99 in ms", "http p99 ms", "50 ms", 1, at_most=True),
+    Case("POST batches of 100, in spends", "http batch", "http spread", 3),
     Case("10 open grants on the account, beside 2", "pg 10 grants", "pg hot", 1 / 1.2),
     Case("1,000 open grants on the account, beside 2", "pg 1000 grants", "pg hot", 1 / 3),
 )
@@ -76,6 +81,7 @@ async def measure(rounds: int, count: int) -> Figures:
                 async with ledger_of(url) as ledger:
                     await fill(ledger, 1, grants=grants - 1)
             calm_garbage_collection()
+            figures["50 ms"] = [50.0]
             for turn in range(rounds):
                 note = figures.__getitem__
                 note("pgbench spread").append(await asyncio.to_thread(others.pgbench, program, plain, SPREAD, 5))
@@ -94,6 +100,15 @@ async def measure(rounds: int, count: int) -> Figures:
                     await asyncio.to_thread(others.sqlite_alone, Path(folder) / f"{turn}.db", SPREAD, count // 20)
                 )
                 note("sqlite spread").append(await spends_per_second(c, SPREAD, count))
+                async with service(await new_database(server, f"http{turn}"), SPREAD) as api:
+                    # The first look at every account is not what is measured.
+                    await api.batches(SPREAD, 2)
+                    note("http empty").append((await api.empty(5)).per_second)
+                    answered = await api.spends(SPREAD, 5)
+                    note("http spread").append(answered.per_second)
+                    note("http p99 ms").append(answered.p99_ms)
+                    note("http hot").append((await api.spends(1, 5)).per_second)
+                    note("http batch").append(await api.batches(SPREAD, 5))
     return figures
 
 

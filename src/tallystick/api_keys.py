@@ -3,6 +3,7 @@
 Knows nothing of HTTP; how a key travels is the web room's business.
 """
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Iterable
@@ -104,6 +105,7 @@ class ApiKeys:
         self._database = database
         self._clock = clock
         self._trusted: dict[str, tuple[ApiKey, datetime]] = {}
+        self._looking: dict[str, asyncio.Task[ApiKey]] = {}
 
     async def create(self, name: str, scopes: frozenset[Scope]) -> tuple[ApiKey, str]:
         """Make a key. The secret is in the answer and nowhere else."""
@@ -145,11 +147,19 @@ class ApiKeys:
 
     async def authenticate(self, secret: str) -> ApiKey:
         """The key of `secret`, looked up at most every few seconds. Raises InvalidApiKey."""
-        now = self._clock()
         hashed = _hash(secret)
         trusted = self._trusted.get(hashed)
-        if trusted is not None and now < trusted[1]:
+        if trusted is not None and self._clock() < trusted[1]:
             return trusted[0]
+        # Requests that come while it is being looked up wait for that instead of asking too.
+        looking = self._looking.get(hashed)
+        if looking is None:
+            looking = self._looking[hashed] = asyncio.create_task(self._look_up(hashed))
+            looking.add_done_callback(lambda _done: self._looking.pop(hashed, None))
+        return await asyncio.shield(looking)
+
+    async def _look_up(self, hashed: str) -> ApiKey:
+        now = self._clock()
         self._trusted.pop(hashed, None)
         async with self._database.read() as connection:
             row = (await connection.execute(select(api_keys).where(api_keys.c.secret_hash == hashed))).first()

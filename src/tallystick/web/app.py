@@ -46,18 +46,19 @@ def create_app(credits: Tallystick, settings: WebSettings) -> FastAPI:
     app = FastAPI(
         title="Tallystick",
         lifespan=lifespan,
-        dependencies=[Depends(same_site_only)],
         # FastAPI's own pages for them load scripts from another host.
         docs_url=None,
         redoc_url=None,
     )
     app.state.site = site
     app.add_middleware(SecurityHeaders, https=settings.https)
-    app.include_router(make_router(credits, current_user=_account_id, current_email=_email))
+    # First, because routes are tried in order. A back end brings its key itself: no other site can send it.
     app.include_router(make_v1(credits))
-    app.include_router(make_entrance())
+    same_site = [Depends(same_site_only)]
+    app.include_router(make_router(credits, current_user=_account_id, current_email=_email), dependencies=same_site)
+    app.include_router(make_entrance(), dependencies=same_site)
     for pages in (account, returning, operator):
-        app.include_router(pages.router)
+        app.include_router(pages.router, dependencies=same_site)
     app.add_api_route("/healthz", _health, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.add_exception_handler(TallystickError, _refused)
