@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tallystick.clock import Clock
 from tallystick.domain.account import Account, Entry, EntryKind
@@ -64,12 +64,15 @@ class SqliteStore:
 
     lanes = 1
 
-    def __init__(self, path: str, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(
+        self, path: str, catalogue: Catalogue, clock: Clock, worker: Callable[[str, str], "Worker"] | None = None
+    ) -> None:
         self._catalogue = catalogue
         self._clock = clock
         self._memory = Memory()
-        self._writer = _Thread(path, "ledger writer")
-        self._reader = _Thread(path, "ledger reader")
+        worker = worker or _Thread
+        self._writer = worker(path, "ledger writer")
+        self._reader = worker(path, "ledger reader")
 
     async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
         decided = self._memory.decide(commands, self._clock(), self._catalogue)
@@ -202,6 +205,16 @@ def _write_entries(count: int) -> str:
     return f"INSERT INTO entries ({_ENTRY}) VALUES {', '.join([_ENTRY_ROW] * count)}"
 
 
+class Worker(Protocol):
+    """Something that works on one connection, one thing after the other."""
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do `work`. Raises LedgerUnavailable when SQLite could not do it."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+
+
 class _Thread:
     """One connection and the one thread that uses it."""
 
@@ -211,7 +224,6 @@ class _Thread:
         self._connection: sqlite3.Connection | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do `work` on the thread. Raises LedgerUnavailable when SQLite could not do it."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._run, work)
 
     async def close(self) -> None:
@@ -219,27 +231,35 @@ class _Thread:
         self._executor.shutdown()
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
+        with unavailable_when_it_fails():
             if self._connection is None:
-                self._connection = self._connect()
+                self._connection = connect(self._path)
             return work(self._connection)
-        except sqlite3.OperationalError as error:
-            # A lock that was not freed, a full disk, a file that is gone: the transaction was rolled back.
-            raise LedgerUnavailable(
-                f"The ledger's database could not be used ({error}). Nothing was changed. "
-                "Try again with the same idempotency key."
-            ) from error
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", *_ROOM):
-            connection.execute(f"PRAGMA {pragma}")
-        return connection
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """A connection with the settings that the store relies on."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", *_ROOM):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+@contextmanager
+def unavailable_when_it_fails() -> Iterator[None]:
+    """Tell what SQLite could not do as LedgerUnavailable: a lock not freed, a full disk, a file that is gone."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LedgerUnavailable(
+            f"The ledger's database did not confirm this ({error}), so it may or may not have taken effect. "
+            "Repeat it with the same idempotency key: it will not happen twice."
+        ) from error
 
 
 @contextmanager

@@ -40,14 +40,15 @@ async def verify(ledger: Ledger, account_id: str | None = None) -> Verification:
                 continue
             accounts += 1
             entries += proof.proven.seq
-            differences.extend(_differences(proof.written, proof.proven))
+            differences.extend(differences_between(proof.written, proof.proven))
         if account_id is not None:
             break
         ids = await ledger.store.account_ids(ids[-1], PAGE)
     return Verification(accounts, entries, differences)
 
 
-def _differences(account: Account, proven: Account) -> list[str]:
+def differences_between(account: Account, proven: Account) -> list[str]:
+    """What an account's row says otherwise than its entries, each as one readable sentence."""
     return [
         f"Account {account.id}: {field.name} is {getattr(account, field.name)}, "
         f"its entries say {getattr(proven, field.name)}."

@@ -1,0 +1,66 @@
+"""The simulator: that the ledger comes through rough days, and that a ledger with a fault does not."""
+
+from typing import Any
+
+import pytest
+
+from tallystick import Pack, Plan
+from tallystick.domain.errors import LedgerUnavailable
+from tallystick.ledger.batch import NO_HISTORY, decide_batch
+from tallystick.ledger.sqlite_store import SqliteStore
+from tallystick.testing import FaultRates, InvariantBroken, simulate
+
+PLANS = (Plan("free", 25), Plan("plus", 500, can_buy=True, stripe_price="price_plus"), Plan("team", 100))
+PACKS = (Pack("credits_200", credits=200, price="5.99 USD", stripe_price="price_pack"),)
+
+
+@pytest.mark.parametrize("tens", range(8))
+def test_s4_to_s9_hold_on_rough_days(tens: int) -> None:
+    days = [simulate(PLANS, PACKS, seed=seed, steps=80) for seed in range(1_000 + tens * 10, 1_010 + tens * 10)]
+    # Days on which nothing failed, or nothing was done, would prove nothing.
+    assert all(day.steps == 80 for day in days)
+    assert sum(day.accepted for day in days) > 300
+    assert sum(day.refused for day in days) > 100
+    happened = set().union(*(day.faults for day in days))
+    assert happened == set(FaultRates.__slots__)
+
+
+def test_the_same_seed_is_the_same_day() -> None:
+    first, again, other = (simulate(PLANS, PACKS, seed=seed, steps=60) for seed in (7, 7, 8))
+    assert first == again
+    assert first.digest != other.digest
+
+
+def test_without_faults_every_command_is_answered() -> None:
+    day = simulate(PLANS, seed=1, steps=60, rates=FaultRates(0, 0, 0, 0, 0, 0, 0))
+    assert (day.unknown, day.crashes, day.faults) == (0, 0, {})
+
+
+def test_s8_a_store_that_answers_before_it_has_written_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = SqliteStore.commit
+
+    async def hasty(self: SqliteStore, commands: Any) -> Any:
+        try:
+            return await honest(self, commands)
+        except LedgerUnavailable:
+            accounts = {c.account_id: await self.account(c.account_id) for c in commands}
+            there = {id: account for id, account in accounts.items() if account is not None}
+            return decide_batch(commands, there, {}, NO_HISTORY, self._clock(), self._catalogue).outcomes
+
+    monkeypatch.setattr(SqliteStore, "commit", hasty)
+    with pytest.raises(InvariantBroken, match=r"S[78] was broken with seed \d+"):
+        for seed in range(40):
+            simulate(PLANS, PACKS, seed=seed, steps=60)
+
+
+def test_s5_a_row_that_is_not_what_its_entries_say_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = SqliteStore._rows
+
+    def generous(self: SqliteStore, batch: Any) -> Any:
+        accounts, entries = honest(self, batch)
+        return [(*row[:4], row[4] + (row[2] == 5), *row[5:]) for row in accounts], entries
+
+    monkeypatch.setattr(SqliteStore, "_rows", generous)
+    with pytest.raises(InvariantBroken, match="S5"):
+        for seed in range(20):
+            simulate(PLANS, PACKS, seed=seed, steps=60)
