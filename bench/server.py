@@ -45,4 +45,6 @@ async def main(url: str, accounts: int) -> None:
 
 with suppress(AttributeError):
     os.sched_setaffinity(0, {0})
-asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+# The event loop that `tallystick serve` gets from uvicorn.
+with asyncio.Runner(loop_factory=uvicorn.Config(main).get_loop_factory()) as runner:
+    runner.run(main(sys.argv[1], int(sys.argv[2])))

@@ -18,17 +18,28 @@ MAX_BATCH = 500
 MAX_WAITING = 10_000
 """How many commands may wait in one lane before further ones are refused with `overloaded`."""
 
+MAX_WAIT_SECONDS = 10.0
+"""How long a command waits for its turn at most; then it is refused with `overloaded`, not taken late."""
+
 Commit = Callable[[Sequence[Command]], Awaitable[list[Outcome]]]
 
 
 class Lane:
     """A queue of commands with one transaction under way at a time."""
 
-    def __init__(self, commit: Commit, *, max_batch: int = MAX_BATCH, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        commit: Commit,
+        *,
+        max_batch: int = MAX_BATCH,
+        max_waiting: int = MAX_WAITING,
+        max_wait_seconds: float = MAX_WAIT_SECONDS,
+    ) -> None:
         self._commit = commit
         self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._waiting: deque[tuple[Command, asyncio.Future[Answer]]] = deque()
+        self._max_wait = max_wait_seconds
+        self._waiting: deque[tuple[Command, asyncio.Future[Answer], float]] = deque()
         self._working: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -41,8 +52,9 @@ class Lane:
                 f"{len(self._waiting):,} commands are waiting already, so this one was not taken. "
                 "Nothing was changed. Try again with the same idempotency key."
             )
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((command, answer))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((command, answer, loop.time()))
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work(), name="ledger lane")
         return await answer
@@ -74,12 +86,22 @@ class Lane:
                     answer.set_result(outcome)
 
     def _take(self) -> list[tuple[Command, asyncio.Future[Answer]]]:
-        """The next batch, without those whose caller has gone away before it was taken."""
+        """The next batch, without those whose caller has gone away, or who have waited for too long."""
         batch: list[tuple[Command, asyncio.Future[Answer]]] = []
+        since = asyncio.get_running_loop().time() - self._max_wait
         while self._waiting and len(batch) < self._max_batch:
-            command, answer = self._waiting.popleft()
-            if not answer.done():
-                batch.append((command, answer))
+            command, answer, asked = self._waiting.popleft()
+            if answer.done():
+                continue
+            if asked < since:
+                answer.set_exception(
+                    Overloaded(
+                        f"This waited for {self._max_wait:g} seconds without getting its turn, so it was not taken. "
+                        "Nothing was changed. Try again with the same idempotency key."
+                    )
+                )
+                continue
+            batch.append((command, answer))
         return batch
 
 

@@ -49,7 +49,9 @@ ATTEMPTS = 6
 """How often a batch is tried when another process or the connection got in its way."""
 
 FIRST_PAUSE = 0.05
-STATEMENT_SECONDS = 30
+PATIENCE_SECONDS = 10
+"""How long one attempt may wait for a connection, or for the database's answer."""
+
 PAGE = 1_000
 """How many entries are fetched at once while an account is replayed."""
 
@@ -184,8 +186,8 @@ class PostgresStore:
                 dsn,
                 min_size=1,
                 max_size=LANES + READERS,
-                timeout=10,
-                command_timeout=STATEMENT_SECONDS,
+                timeout=PATIENCE_SECONDS,
+                command_timeout=PATIENCE_SECONDS,
                 reset=_leave_as_it_is,
                 server_settings={"application_name": "tallystick ledger", **_PLANNER},
             )
@@ -256,11 +258,14 @@ class PostgresStore:
         answered again (S7).
         """
         failure: Exception | None = None
+        until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         for attempt in range(ATTEMPTS):
+            if asyncio.get_running_loop().time() > until:
+                break
             if attempt > 1 or isinstance(failure, _CONNECTION_LOST):
                 await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
             try:
-                async with self._pool.acquire(timeout=10) as connection:
+                async with self._pool.acquire(timeout=PATIENCE_SECONDS) as connection:
                     return await work(connection, attempt)
             except (*_IN_THE_WAY, *_CONNECTION_LOST) as error:
                 failure = error
@@ -276,7 +281,7 @@ class PostgresStore:
             return None
         self._memory.forget(commands)
         try:
-            async with self._pool.acquire(timeout=10) as connection:
+            async with self._pool.acquire(timeout=PATIENCE_SECONDS) as connection:
                 await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
         except _IN_THE_WAY:
             self._memory.outdated()

@@ -113,6 +113,8 @@ class _Day:
         self._clock = VirtualClock()
         self._ids = [f"account-{n}" for n in range(accounts)]
         self._processes: list[_Process] = []
+        # Kept to the end, so that what is left of them is ended in order.
+        self._dead: list[_Process] = []
         self._witness = self._start(Faults(NO_FAULTS, random.Random(seed))).ledger  # noqa: S311
         self._acknowledged: dict[tuple[str, str], tuple[KeyedCommand, Entry]] = {}
         self._seen: dict[str, list[Entry]] = {id: [] for id in self._ids}
@@ -130,6 +132,8 @@ class _Day:
         self._hold("S5", not proof.differences, "; ".join(proof.differences))
         for ledger in (*(process.ledger for process in self._processes), self._witness):
             await ledger.close()
+        for worker in (worker for process in self._dead for worker in process.workers):
+            await worker.close()
         written = repr([entry for id in self._ids for entry in self._seen[id]])
         return Simulated(
             seed=self._seed,
@@ -166,6 +170,7 @@ class _Day:
         """A process dies: nobody who waits for it is answered, and what it remembered is gone."""
         self._crashes += 1
         n = self._chance.randrange(PROCESSES)
+        self._dead.append(self._processes[n])
         for worker in self._processes[n].workers:
             worker.die()
         self._processes[n] = self._start(self._faults)
@@ -184,16 +189,16 @@ class _Day:
         """The same key again: for the same request the first answer, for another one a conflict (S7)."""
         other = isinstance(command, Spend) and self._chance.random() < 0.3
         if other and isinstance(command, Spend):
-            answer = await self._ask(replace(command, amount=command.amount + 1))
+            answer, _ = await self._ask(replace(command, amount=command.amount + 1))
             conflict = isinstance(answer, IdempotencyConflict) or answer is None
             self._hold("S7", conflict, f"another request with key {command.key} was answered with {answer}")
             return
-        answer = await self._ask(command)
+        answer, _ = await self._ask(command)
         same = answer is None or answer == entry
         self._hold("S7", same, f"key {command.key} was answered with {entry} and then with {answer}")
 
     async def _insist(self, command: KeyedCommand) -> None:
-        answer = await self._ask(command)
+        answer, tries = await self._ask(command)
         if isinstance(answer, Entry):
             self._accepted += 1
             self._acknowledged[(command.account_id, command.key)] = (command, answer)
@@ -201,22 +206,27 @@ class _Day:
             self._unknown += 1
         else:
             self._refused += 1
+            if tries > 1:
+                # An earlier try, given up on while it was under way, may take effect after this refusal.
+                return
             written = await self._witness.entry_by_key(command.account_id, command.key)
             self._hold("S8", written is None, f"{command} was refused with {answer}, but left {written}")
 
-    async def _ask(self, command: KeyedCommand) -> Entry | TallystickError | None:
-        """Send `command`, again with the same key while its outcome is unknown. None when it stays unknown."""
-        for _ in range(PATIENCE):
+    async def _ask(self, command: KeyedCommand) -> tuple[Entry | TallystickError | None, int]:
+        """Send `command`, again with the same key while its outcome is unknown. Returns the answer, None when
+        it stays unknown, and the number of tries.
+        """
+        for tries in range(1, PATIENCE + 1):
             process = self._processes[self._chance.randrange(PROCESSES)]
             patience = 0.002 if self._faults.strikes("impatient") else 5
             try:
                 async with asyncio.timeout(patience):
-                    return (await process.ledger.submit(command)).entry
+                    return (await process.ledger.submit(command)).entry, tries
             except Refusal as refusal:
-                return refusal
+                return refusal, tries
             except (Unavailable, TimeoutError):
                 await asyncio.sleep(self._chance.choice((0, 0.01, 0.2)))
-        return None
+        return None, PATIENCE
 
     async def _check(self, account_id: str) -> None:
         """S4 to S9, as far as one account shows them."""
