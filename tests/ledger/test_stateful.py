@@ -1,8 +1,11 @@
-"""A random life of a ledger against a naive model, on both databases, with restarts and repeated commands."""
+"""A random life of a ledger against a naive model: on both databases, called directly and over HTTP."""
 
-import asyncio
+import itertools
+import os
 import shutil
 import tempfile
+import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,15 +27,14 @@ from tallystick.domain.commands import (
     SetPlan,
     Spend,
 )
-from tallystick.domain.errors import IdempotencyConflict, InsufficientCredits, Refusal
 from tallystick.domain.periods import period_containing
-from tallystick.ledger import Ledger
-from tallystick.ledger.verify import verify
 from tests.conftest import FrozenClock
+from tests.ledger.doors import Answer, DirectDoor, Door, HttpDoor
 
 T0 = datetime(2026, 1, 31, tzinfo=UTC)
 CATALOGUE = Catalogue([Plan("free", 25), Plan("team", 100)])
 ALLOWANCE = {"free": 25, "team": 100}
+INSUFFICIENT = "insufficient_credits"
 names = st.sampled_from(["ann", "bob"])
 
 
@@ -79,29 +81,24 @@ class Model:
 
 
 class Life(RuleBasedStateMachine):
-    """Commands, clock jumps, repeats and restarts on a real store."""
+    """Commands, clock jumps, repeats, crashes and restarts, through one of the doors."""
 
-    url = ""
+    open_door: Callable[[FrozenClock], Door]
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
         self.clock = FrozenClock(T0)
-        self.ledger = self.run_(Ledger.open(self.url, CATALOGUE, self.clock))
+        self.door = type(self).open_door(self.clock)
         self.models: dict[str, Model] = {}
         self.accepted: list[KeyedCommand] = []
-        self.prefix = datetime.now(UTC).isoformat()
+        self.keys = itertools.count()
+        self.prefix = uuid.uuid4().hex
 
-    def run_(self, work: Any) -> Any:
-        return self.loop.run_until_complete(work)
-
-    def submit(self, command: KeyedCommand) -> Any:
-        try:
-            receipt = self.run_(self.ledger.submit(command))
-        except Refusal as refusal:
-            return refusal
-        self.accepted.append(command)
-        return receipt
+    def submit(self, command: KeyedCommand) -> Answer:
+        answer = self.door.submit(command)
+        if not answer.refused:
+            self.accepted.append(command)
+        return answer
 
     def id(self, name: str) -> str:
         return f"{self.prefix}-{name}"
@@ -114,13 +111,13 @@ class Life(RuleBasedStateMachine):
         return self.models[name]
 
     def key(self) -> str:
-        return f"k{len(self.accepted)}-{self.clock.now.timestamp()}"
+        return f"k{next(self.keys)}"
 
     @rule(name=names, amount=st.integers(1, 120))
     def spend(self, name: str, amount: int) -> None:
         model = self.model(name)
         answer = self.submit(Spend(account_id=self.id(name), key=self.key(), amount=amount))
-        assert isinstance(answer, InsufficientCredits) == (amount > model.total)
+        assert answer.refused == (INSUFFICIENT if amount > model.total else "")
         if amount <= model.total:
             model.spend(amount)
 
@@ -129,18 +126,18 @@ class Life(RuleBasedStateMachine):
         """A hold that is captured, or released when the work cost nothing or more than there is (S12)."""
         model, id = self.model(name), self.id(name)
         held = self.submit(PlaceHold(account_id=id, key=self.key(), amount=amount))
-        assert isinstance(held, InsufficientCredits) == (amount > model.total)
-        if isinstance(held, Refusal):
+        assert held.refused == (INSUFFICIENT if amount > model.total else "")
+        if held.refused:
             return
-        hold = held.entry.seq
-        assert self.run_(self.ledger.account(id)).available == model.total - amount
+        hold = held.seq
+        assert self.door.balances(id)[2] == model.total - amount
         if 0 < cost <= model.total:
             self.submit(Capture(account_id=id, key=self.key(), hold=hold, amount=cost))
             model.spend(cost)
             return
         if cost:
             refused = self.submit(Capture(account_id=id, key=self.key(), hold=hold, amount=cost))
-            assert isinstance(refused, InsufficientCredits)
+            assert refused.refused == INSUFFICIENT
         self.submit(Release(account_id=id, key=self.key(), hold=hold))
 
     @rule(name=names, amount=st.integers(1, 120))
@@ -150,7 +147,7 @@ class Life(RuleBasedStateMachine):
         if amount > model.total:
             return
         spent = self.submit(Spend(account_id=id, key=self.key(), amount=amount))
-        self.submit(Reverse(account_id=id, key=self.key(), entry=spent.entry.seq))
+        self.submit(Reverse(account_id=id, key=self.key(), entry=spent.seq))
 
     @rule(name=names, minutes=st.integers(1, 40))
     def forgotten_work(self, name: str, minutes: int) -> None:
@@ -159,7 +156,7 @@ class Life(RuleBasedStateMachine):
         if not model.total:
             return
         self.submit(PlaceHold(account_id=id, key=self.key(), amount=model.total, seconds=60 * minutes))
-        assert self.run_(self.ledger.account(id)).available == 0
+        assert self.door.balances(id)[2] == 0
         self.clock.advance(minutes=minutes)
 
     @rule(name=names, credits=st.integers(1, 50), days=st.none() | st.integers(1, 60))
@@ -183,50 +180,70 @@ class Life(RuleBasedStateMachine):
         if not self.accepted:
             return
         command = data.draw(st.sampled_from(self.accepted))
-        assert self.run_(self.ledger.submit(command)).replayed
+        assert self.door.submit(command).replayed or isinstance(command, OpenAccount | SetPlan)
         if isinstance(command, Spend):
             other = Spend(account_id=command.account_id, key=command.key, amount=command.amount + 1)
-            assert isinstance(self.submit(other), IdempotencyConflict)
+            assert self.submit(other).refused == "idempotency_conflict"
 
     @rule()
     def restart(self) -> None:
-        self.run_(self.ledger.close())
-        self.ledger = self.run_(Ledger.open(self.url, CATALOGUE, self.clock))
+        self.door.restart()
+
+    @rule(name=names)
+    def crash(self, name: str) -> None:
+        """It happened or it did not; whichever, it is still so afterwards, and saying it again does it once (S7)."""
+        model = self.model(name)
+        if not model.total:
+            return
+        command = Spend(account_id=self.id(name), key=self.key(), amount=1)
+        happened = self.door.crash(command)
+        assert self.submit(command).replayed == happened
+        model.spend(1)
 
     @rule()
     def sweep(self) -> None:
-        self.run_(self.ledger.sweep())
+        self.door.sweep()
 
     @invariant()
     def agrees_with_the_model(self) -> None:
         for name, model in self.models.items():
             model.settle(self.clock.now)
-            account = self.run_(self.ledger.account(self.id(name)))
-            assert (account.monthly, account.monthly + account.bonus) == (model.monthly, model.total)
+            monthly, bonus, _ = self.door.balances(self.id(name))
+            assert (monthly, monthly + bonus) == (model.monthly, model.total)
 
     def teardown(self) -> None:
         for name in self.models:
-            assert self.run_(verify(self.ledger, self.id(name))).differences == []
-        self.run_(self.ledger.close())
-        self.loop.close()
+            assert self.door.differences(self.id(name)) == []
+        self.door.close()
 
 
-def live(url: str, examples: int) -> None:
-    machine = type("LifeOnOneDatabase", (Life,), {"url": url})
+STEPS_OF_A_LIFE = 40
+
+
+def live(door: Callable[[str, Catalogue, FrozenClock], Door], url: str, steps: int) -> None:
+    """`steps` steps in all; TALLYSTICK_STATEFUL_TIMES multiplies them for a long run."""
+    times = int(os.environ.get("TALLYSTICK_STATEFUL_TIMES", "1"))
+    open_door = staticmethod(lambda clock: door(url, CATALOGUE, clock))
+    machine = type("LifeThroughOneDoor", (Life,), {"open_door": open_door})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=times * steps // STEPS_OF_A_LIFE,
+            stateful_step_count=STEPS_OF_A_LIFE,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )
 
 
-def test_s5_to_s18_any_life_on_sqlite_agrees_with_the_model(sqlite_template: Path) -> None:
+@pytest.mark.parametrize("door", [DirectDoor, HttpDoor])
+def test_s5_to_s18_any_life_on_sqlite_agrees_with_the_model(sqlite_template: Path, door: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(sqlite_template, Path(folder) / "life.db")
-        live(f"sqlite:///{folder}/life.db", 120)
+        live(door, f"sqlite:///{folder}/life.db", 6_400 if door is DirectDoor else 800)
 
 
 @pytest.mark.usefixtures("postgres_template")
-def test_s5_to_s18_any_life_on_postgresql_agrees_with_the_model(postgres_url: str) -> None:
-    live(postgres_url, 60)
+@pytest.mark.parametrize("door", [DirectDoor, HttpDoor])
+def test_s5_to_s18_any_life_on_postgresql_agrees_with_the_model(postgres_url: str, door: Any) -> None:
+    live(door, postgres_url, 2_600 if door is DirectDoor else 400)

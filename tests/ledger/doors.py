@@ -1,0 +1,207 @@
+"""The ways in for a random life: the ledger itself, and the HTTP API in front of it."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import httpx2
+
+from tallystick import Tallystick
+from tallystick.api_keys import Scope
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.commands import (
+    Capture,
+    GrantBonus,
+    KeyedCommand,
+    OpenAccount,
+    PlaceHold,
+    Release,
+    Reverse,
+    SetPlan,
+    Spend,
+)
+from tallystick.domain.errors import Refusal
+from tallystick.ledger import Ledger
+from tallystick.ledger.postgres_store import PostgresStore
+from tallystick.ledger.verify import verify
+from tallystick.web.app import WebSettings, create_app
+from tests.conftest import FrozenClock
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a command: the number of its entry, or the code of its refusal."""
+
+    seq: int = 0
+    replayed: bool = False
+    refused: str = ""
+
+
+class Door(Protocol):
+    """A way in. Everything waits until it is done."""
+
+    def submit(self, command: KeyedCommand) -> Answer: ...
+
+    def balances(self, id: str) -> tuple[int, int, int]:
+        """Monthly, bonus, available."""
+
+    def restart(self) -> None: ...
+
+    def crash(self, command: KeyedCommand) -> bool:
+        """Go down while `command` is under way, come back, and say whether it has happened."""
+
+    def sweep(self) -> None: ...
+
+    def differences(self, id: str) -> list[str]: ...
+
+    def close(self) -> None: ...
+
+
+class DirectDoor:
+    """The ledger, called as a library."""
+
+    def __init__(self, url: str, catalogue: Catalogue, clock: FrozenClock) -> None:
+        self._of = (url, catalogue, clock)
+        self._loop = asyncio.new_event_loop()
+        self._ledger = self._run(Ledger.open(*self._of))
+
+    def _run(self, work: Awaitable[T]) -> T:
+        return self._loop.run_until_complete(work)
+
+    def submit(self, command: KeyedCommand) -> Answer:
+        try:
+            receipt = self._run(self._ledger.submit(command))
+        except Refusal as refusal:
+            return Answer(refused=refusal.code)
+        return Answer(receipt.entry.seq, receipt.replayed)
+
+    def balances(self, id: str) -> tuple[int, int, int]:
+        account = self._run(self._ledger.account(id))
+        return account.monthly, account.bonus, account.available
+
+    def restart(self) -> None:
+        self._run(self._ledger.close())
+        self._ledger = self._run(Ledger.open(*self._of))
+
+    def crash(self, command: KeyedCommand) -> bool:
+        self._run(self._go_down(command))
+        self._ledger = self._run(Ledger.open(*self._of))
+        return self._run(self._ledger.entry_by_key(command.account_id, command.key)) is not None
+
+    async def _go_down(self, command: KeyedCommand) -> None:
+        under_way = asyncio.create_task(self._ledger.submit(command))
+        await asyncio.sleep(0.001)
+        store = self._ledger.store
+        if isinstance(store, PostgresStore):
+            store._pool.terminate()
+        else:
+            await store.close()
+        under_way.cancel()
+        await asyncio.gather(under_way, return_exceptions=True)
+
+    def sweep(self) -> None:
+        self._run(self._ledger.sweep())
+
+    def differences(self, id: str) -> list[str]:
+        return self._run(verify(self._ledger, id)).differences
+
+    def close(self) -> None:
+        self._run(self._ledger.close())
+        self._loop.close()
+
+
+class HttpDoor:
+    """The whole service behind /v1, as another back end sees it."""
+
+    def __init__(self, url: str, catalogue: Catalogue, clock: FrozenClock) -> None:
+        self._of = (url, catalogue, clock)
+        self._loop = asyncio.new_event_loop()
+        self._start()
+
+    def _run(self, work: Awaitable[T]) -> T:
+        return self._loop.run_until_complete(work)
+
+    def _start(self) -> None:
+        url, catalogue, clock = self._of
+        self._credits = Tallystick(url, plans=catalogue.plans, clock=clock, base_url="http://127.0.0.1")
+        app = create_app(self._credits, WebSettings(base_url="http://127.0.0.1", secret_key="s" * 32))
+        self._run(self._credits.open())
+        _, secret = self._run(self._credits.api_keys.create("life", frozenset([Scope.ADMIN])))
+        self._http = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app),
+            base_url="http://127.0.0.1/v1/accounts/",
+            headers={"Authorization": f"Bearer {secret}"},
+        )
+
+    def submit(self, command: KeyedCommand) -> Answer:
+        return self._run(self._send(command))
+
+    async def _send(self, command: KeyedCommand) -> Answer:
+        method, path, body = _request(command)
+        answer = await self._http.request(
+            method, command.account_id + path, json=body, headers={"Idempotency-Key": command.key}
+        )
+        said: dict[str, Any] = answer.json()
+        if answer.is_error:
+            return Answer(refused=said["code"])
+        seq = said["id"] if path == "/holds" else said.get("seq", 0)
+        return Answer(seq, answer.headers.get("Idempotent-Replayed") == "true")
+
+    def balances(self, id: str) -> tuple[int, int, int]:
+        said = self._run(self._http.get(id)).json()
+        return said["monthly"], said["bonus"], said["available"]
+
+    def restart(self) -> None:
+        self._run(self._stop())
+        self._start()
+
+    def crash(self, command: KeyedCommand) -> bool:
+        self._run(self._go_down(command))
+        self._run(self._stop())
+        self._start()
+        entries = self._run(self._http.get(command.account_id + "/entries?limit=200")).json()["entries"]
+        return any(entry["key"] == command.key for entry in entries)
+
+    async def _go_down(self, command: KeyedCommand) -> None:
+        """The client goes away in the middle of its request."""
+        under_way = asyncio.create_task(self._send(command))
+        await asyncio.sleep(0.002)
+        under_way.cancel()
+        await asyncio.gather(under_way, return_exceptions=True)
+
+    async def _stop(self) -> None:
+        await self._http.aclose()
+        await self._credits.close()
+
+    def sweep(self) -> None:
+        self._run(self._credits.ledger.sweep())
+
+    def differences(self, id: str) -> list[str]:
+        return self._run(verify(self._credits.ledger, id)).differences
+
+    def close(self) -> None:
+        self._run(self._stop())
+        self._loop.close()
+
+
+def _request(command: KeyedCommand) -> tuple[str, str, dict[str, Any]]:
+    match command:
+        case OpenAccount() | SetPlan():
+            return "PUT", "", {"plan": command.plan}
+        case Spend():
+            return "POST", "/spends", {"amount": command.amount}
+        case Reverse():
+            return "POST", f"/spends/{command.entry}/reverse", {}
+        case PlaceHold():
+            return "POST", "/holds", {"amount": command.amount, "seconds": command.seconds}
+        case Capture():
+            return "POST", f"/holds/{command.hold}/capture", {"amount": command.amount}
+        case Release():
+            return "POST", f"/holds/{command.hold}/release", {}
+        case GrantBonus():
+            expires = None if command.expires_at is None else command.expires_at.isoformat()
+            return "POST", "/grants", {"credits": command.credits, "kind": command.kind, "expires_at": expires}
+    raise AssertionError(f"{type(command).__name__} has no route")
