@@ -6,8 +6,10 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -40,12 +42,25 @@ class Server:
     def kill(self) -> None:
         pid = self._server.get_pid()
         assert pid is not None
-        workers = psutil.Process(pid).children()
         os.kill(pid, signal.SIGKILL)
-        # They end by themselves when they notice, and until then no new server may start.
-        psutil.wait_procs(workers, timeout=30)
+        # Its workers end by themselves when they notice, and until then no new server may start.
+        for _ in range(300):
+            if not self._works():
+                break
+            time.sleep(0.1)
+        else:
+            raise AssertionError("workers of the killed PostgreSQL did not end")
         # The killed process may still be a zombie, whose number would pass for that of a running server.
-        (self._server.pgdata / "postmaster.pid").unlink()
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self._server.pgdata / name).unlink(missing_ok=True)
+
+    def _works(self) -> bool:
+        """Whether any process still works in the server's folder."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(self._server.pgdata):
+                    return True
+        return False
 
     def stop_immediately(self) -> None:
         pg_ctl(["-m", "immediate", "stop"], pgdata=self._server.pgdata, user=self._server.system_user)

@@ -4,7 +4,9 @@ A command whose outcome is unknown is repeated with the same key. Arguments: dat
 """
 
 import asyncio
+import os
 import sys
+import traceback
 
 from tallystick.clock import system_clock
 from tallystick.domain.catalogue import Catalogue, Plan
@@ -39,7 +41,12 @@ async def main(url: str, name: str, accounts: int) -> None:
         sys.stdout.flush()
         return True
 
-    await asyncio.gather(*map(call, range(CALLERS)))
+    try:
+        await asyncio.gather(*map(call, range(CALLERS)))
+    except BaseException:
+        # The thread that waits for the end of the input would keep this process from ending.
+        traceback.print_exc()
+        os._exit(1)
     await ledger.close()
 
 

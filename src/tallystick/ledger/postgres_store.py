@@ -5,7 +5,8 @@ nothing of rules; it loads what a batch needs, lets `decide_batch` decide, and w
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self, TypeVar
@@ -158,6 +159,7 @@ _IN_THE_WAY = (
 _CONNECTION_LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -184,13 +186,15 @@ class PostgresStore:
         try:
             pool = await asyncpg.create_pool(
                 dsn,
-                min_size=1,
+                min_size=0,
                 max_size=LANES + READERS,
                 timeout=PATIENCE_SECONDS,
                 command_timeout=PATIENCE_SECONDS,
                 reset=_leave_as_it_is,
                 server_settings={"application_name": "tallystick ledger", **_PLANNER},
             )
+            async with pool.acquire(timeout=PATIENCE_SECONDS):
+                pass
         except (*_CONNECTION_LOST, asyncpg.PostgresError) as error:
             raise LedgerUnavailable(
                 f"The ledger's database cannot be reached ({error}). Check DATABASE_URL and that it is running."
@@ -248,6 +252,16 @@ class PostgresStore:
     async def close(self) -> None:
         await self._pool.close()
 
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        async with self._pool.acquire(timeout=PATIENCE_SECONDS) as connection:
+            try:
+                yield connection
+            except asyncpg.InternalClientError:
+                # The driver lost track of it, which a server that dies in mid-sentence can bring about.
+                connection.terminate()
+                raise
+
     async def _read(self, work: Callable[[Any], Awaitable[T]]) -> T:
         return await self._insist(lambda connection, _attempt: work(connection))
 
@@ -265,7 +279,7 @@ class PostgresStore:
             if attempt > 1 or isinstance(failure, _CONNECTION_LOST):
                 await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
             try:
-                async with self._pool.acquire(timeout=PATIENCE_SECONDS) as connection:
+                async with self._connection() as connection:
                     return await work(connection, attempt)
             except (*_IN_THE_WAY, *_CONNECTION_LOST) as error:
                 failure = error
@@ -281,7 +295,7 @@ class PostgresStore:
             return None
         self._memory.forget(commands)
         try:
-            async with self._pool.acquire(timeout=PATIENCE_SECONDS) as connection:
+            async with self._connection() as connection:
                 await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
         except _IN_THE_WAY:
             self._memory.outdated()
