@@ -1,6 +1,8 @@
 """The schema: migrations make what the tables module says, and entries cannot be changed (S4)."""
 
+import asyncio
 import sqlite3
+import uuid
 from pathlib import Path
 
 import asyncpg
@@ -14,9 +16,12 @@ from tallystick.database.engine import Database, DatabaseUnavailable
 from tallystick.database.schema import SchemaOutOfDate, create_if_empty, pending_revisions, require_current, upgrade
 from tallystick.database.tables import metadata
 from tallystick.database.urls import parse_url
-from tallystick.domain.commands import OpenAccount
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.commands import GrantBonus, OpenAccount, Reverse, Spend
 from tallystick.domain.errors import InvalidInput
 from tallystick.ledger import Ledger
+from tallystick.ledger.verify import verify
+from tests.conftest import with_database
 
 
 def _difference(connection: Connection) -> list[object]:
@@ -70,6 +75,55 @@ async def test_a_database_that_has_tables_is_never_upgraded_by_itself(tmp_path: 
         old.execute("CREATE TABLE accounts (id TEXT)")
     await create_if_empty(f"sqlite:///{path}")
     assert (await pending_revisions(f"sqlite:///{path}"))[:1] == ["0001"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any schema."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'old.db'}"
+    server, name = request.getfixturevalue("postgres_server"), f"old_{uuid.uuid4().hex[:8]}"
+    asyncio.run(_create(server, name))
+    return with_database(server, name)
+
+
+async def _create(server: str, name: str) -> None:
+    connection = await asyncpg.connect(server)
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+async def test_every_released_schema_is_upgraded_with_what_is_in_it(
+    old_url: str, database_url: str, ledger: Ledger, catalogue: Catalogue, revision: str
+) -> None:
+    """A ledger lives on after the upgrade as if nothing had been, and every number is still proven."""
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    await ledger.submit(GrantBonus(account_id="a", key="g", credits=200))
+    spent = (await ledger.submit(Spend(account_id="a", key="s", amount=30))).entry
+    before = await ledger.account("a")
+    await upgrade(old_url, revision)
+    here, there = Database.connect(database_url), Database.connect(old_url)
+    for table in (metadata.tables["accounts"], metadata.tables["entries"]):
+        async with here.read() as connection:
+            rows = [dict(row._mapping) for row in await connection.execute(table.select())]
+        async with there.write() as connection:
+            known = await connection.run_sync(
+                lambda c, name=table.name: {x["name"] for x in inspect(c).get_columns(name)}
+            )
+            for row in rows:
+                await connection.execute(table.insert().values({k: v for k, v in row.items() if k in known}))
+    await here.close()
+    await there.close()
+    await upgrade(old_url)
+    upgraded = await Ledger.open(old_url, catalogue, ledger._clock)
+    assert await upgraded.account("a") == before
+    assert (await verify(upgraded)).differences == []
+    again = await upgraded.submit(Spend(account_id="a", key="s", amount=30))
+    assert again.replayed
+    await upgraded.submit(Reverse(account_id="a", key="r", entry=spent.seq))
+    assert (await upgraded.account("a")).available == 225
+    await upgraded.close()
 
 
 async def test_a_write_is_all_or_nothing(database_url: str) -> None:

@@ -18,7 +18,7 @@ from tallystick.domain.errors import (
 )
 from tallystick.ledger import Ledger, Receipt
 from tallystick.ledger.lanes import Lane
-from tallystick.ledger.verify import verify
+from tallystick.ledger.verify import Verification, verify
 from tests.conftest import FrozenClock
 
 
@@ -199,6 +199,24 @@ async def test_verify_names_what_somebody_changed_behind_the_ledgers_back(ledger
     assert result.differences == ["Account acme: bonus is 500, its entries say 200."]
     await execute(database_url, "DELETE FROM accounts WHERE id = 'other'")
     assert "Account other has no row in accounts." in (await verify(ledger)).differences
+
+
+async def test_verify_goes_on_from_the_last_proof_when_only_what_is_new_is_asked_for(
+    ledger: Ledger, database_url: str
+) -> None:
+    await opened(ledger, bonus=200)
+    assert (await verify(ledger, only_new=True)).entries == 2
+    assert (await verify(ledger, only_new=True)).entries == 0
+    await ledger.submit(Spend(account_id="acme", key="s1", amount=30))
+    await ledger.submit(Spend(account_id="acme", key="s2", amount=30))
+    assert (await verify(ledger, only_new=True)) == Verification(accounts=1, entries=2, differences=[])
+    await ledger.submit(Spend(account_id="acme", key="s3", amount=1))
+    await execute(database_url, "UPDATE accounts SET bonus_credits = 500 WHERE id = 'acme'")
+    # What is off stays off, however often it is asked for.
+    for _ in range(2):
+        found = await verify(ledger, only_new=True)
+        assert (found.entries, found.differences) == (1, ["Account acme: bonus is 500, its entries say 164."])
+    assert (await verify(ledger)).entries == 5
 
 
 async def fetch(url: str, query: str) -> list[tuple[object, ...]]:

@@ -58,14 +58,14 @@ async def spend(account_id: str, amount: int, *, operation: str, key: str | None
     await _submit(command, as_json=as_json)
 
 
-async def verify_ledger(account_id: str | None) -> int:
+async def verify_ledger(account_id: str | None, *, only_new: bool) -> int:
     """Replay the ledger and print what is off. Returns the exit code: 0 when every number is proven."""
     async with _ledger() as ledger:
-        result = await verify(ledger, account_id)
+        result = await verify(ledger, account_id, only_new=only_new)
     console = Console()
     for difference in result.differences:
         console.print(difference, style="red", markup=False, highlight=False)
-    counts = f"{result.accounts:,} accounts, {result.entries:,} entries"
+    counts = f"{result.accounts:,} accounts, {result.entries:,} {'new ' if only_new else ''}entries"
     if result.differences:
         console.print(f"{counts}: {len(result.differences):,} differences.", style="bold red", highlight=False)
         return EXIT_REFUSED

@@ -48,9 +48,12 @@ class CannotConnect(TallystickError):
         )
 
 
-async def upgrade(url: str) -> None:
-    """Bring the schema of `url` up to this version. Safe to repeat, also by several processes at once."""
-    await _run(url, _upgrade)
+async def upgrade(url: str, to: str = "head") -> None:
+    """Bring the schema of `url` up to this version, or to the revision `to`.
+
+    Safe to repeat, also by several processes at once.
+    """
+    await _run(url, lambda connection: _upgrade(connection, to))
 
 
 async def create_if_empty(url: str) -> None:
@@ -103,10 +106,10 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
-    command.upgrade(_config(connection), "head")
+    command.upgrade(_config(connection), to)
 
 
 def _is_empty(connection: Connection) -> bool:

@@ -1,6 +1,6 @@
 """Every table, once, for both databases. Migrations are checked against this module.
 
-Ledger tables (`accounts`, `entries`) are written by the ledger's stores alone. Their keys begin with the
+Ledger tables (`accounts`, `entries`, `proofs`) are written by the ledger's stores alone. Their keys begin with the
 account, so that they can be spread over shards by account; no sequence is shared between accounts.
 """
 
@@ -114,6 +114,15 @@ entries = Table(
         postgresql_where=text("reverses IS NOT NULL"),
         sqlite_where=text("reverses IS NOT NULL"),
     ),
+)
+
+proofs = Table(
+    "proofs",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    # The number of the last entry that was replayed, and the account it led to, in the ledger codec's JSON.
+    Column("seq", BigInteger, nullable=False),
+    Column("account", Text, nullable=False),
 )
 
 customers = Table(

@@ -108,6 +108,16 @@ def account_from(row: Any) -> Account:
     )
 
 
+def proof_text(account: Account) -> str:
+    """A proven account as text, to be kept."""
+    return json.dumps(account_row(account, None))
+
+
+def account_from_proof(text: str) -> Account:
+    """The account of `proof_text`."""
+    return account_from(json.loads(text))
+
+
 def entry_row(entry: Entry) -> tuple[Any, ...]:
     """The values of ENTRY_COLUMNS."""
     detail = []

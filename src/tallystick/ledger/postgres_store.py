@@ -37,9 +37,11 @@ from tallystick.ledger.codec import (
     ACCOUNT_COLUMNS,
     ENTRY_COLUMNS,
     account_from,
+    account_from_proof,
     account_row,
     entry_from,
     entry_row,
+    proof_text,
 )
 from tallystick.ledger.memory import Memory
 from tallystick.ledger.store import Proof
@@ -149,6 +151,11 @@ FIND_REVERSALS = (
     "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, reverses) "
     "JOIN entries ON entries.account_id = wanted.account_id AND entries.reverses = wanted.reverses"
 )
+FIND_PROOF = "SELECT account FROM proofs WHERE account_id = $1"
+KEEP_PROOF = (
+    "INSERT INTO proofs (account_id, seq, account) VALUES ($1, $2, $3) ON CONFLICT (account_id) "
+    "DO UPDATE SET seq = excluded.seq, account = excluded.account WHERE proofs.seq < excluded.seq"
+)
 
 _IN_THE_WAY = (
     # Two processes opened the same account, or used the same key, at once: the second one looks again.
@@ -246,8 +253,12 @@ class PostgresStore:
         rows = await self._read(lambda connection: connection.fetch(query, after, limit))
         return [row[0] for row in rows]
 
-    async def prove(self, account_id: str) -> Proof | None:
-        return await self._read(lambda connection: _prove(connection, account_id))
+    async def prove(self, account_id: str, *, only_new: bool = False) -> Proof | None:
+        return await self._read(lambda connection: _prove(connection, account_id, only_new))
+
+    async def keep_proof(self, account: Account) -> None:
+        values = (account.id, account.seq, proof_text(account))
+        await self._read(lambda connection: connection.execute(KEEP_PROOF, *values))
 
     async def close(self) -> None:
         await self._pool.close()
@@ -371,13 +382,18 @@ async def _history(connection: Any, wanted: Sequence[Number]) -> History:
     return History(entries, {(row[0], row[1]): row[2] for row in rows})
 
 
-async def _prove(connection: Any, account_id: str) -> Proof | None:
+async def _prove(connection: Any, account_id: str, only_new: bool) -> Proof | None:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         row = await connection.fetchrow(f"SELECT {_ACCOUNT} FROM accounts WHERE id = $1", account_id)
         if row is None:
             return None
-        replaying = Replay(account_id)
-        query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 ORDER BY seq"
-        async for entry in connection.cursor(query, account_id, prefetch=PAGE):
-            replaying.step(entry_from(entry))
-        return Proof(account_from(row), replaying.account)
+        kept = await connection.fetchval(FIND_PROOF, account_id) if only_new else None
+        replaying = Replay(account_id, None if kept is None else account_from_proof(kept))
+        before = replaying.account.seq
+        query = f"SELECT {_ENTRY} FROM entries WHERE account_id = $1 AND seq > $2 ORDER BY seq LIMIT {PAGE}"
+        while page := await connection.fetch(query, account_id, replaying.account.seq):
+            for entry in page:
+                replaying.step(entry_from(entry))
+            if len(page) < PAGE:
+                break
+        return Proof(account_from(row), replaying.account, replaying.account.seq - before)

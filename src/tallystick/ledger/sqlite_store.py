@@ -18,7 +18,7 @@ from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
 from tallystick.domain.errors import LedgerUnavailable
-from tallystick.domain.replay import replay
+from tallystick.domain.replay import Replay
 from tallystick.domain.settle import next_due
 from tallystick.ledger.batch import (
     Batch,
@@ -35,9 +35,11 @@ from tallystick.ledger.codec import (
     ACCOUNT_COLUMNS,
     ENTRY_COLUMNS,
     account_from,
+    account_from_proof,
     account_row,
     entry_from,
     entry_row,
+    proof_text,
 )
 from tallystick.ledger.memory import Memory
 from tallystick.ledger.store import Proof
@@ -56,6 +58,10 @@ _ENTRY = ", ".join(ENTRY_COLUMNS)
 _CHANGES = ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name != "id")
 _ACCOUNT_ROW = f"({', '.join('?' * len(ACCOUNT_COLUMNS))})"
 _ENTRY_ROW = f"({', '.join('?' * len(ENTRY_COLUMNS))})"
+_KEEP_PROOF = (
+    "INSERT INTO proofs (account_id, seq, account) VALUES (?, ?, ?) ON CONFLICT (account_id) "
+    "DO UPDATE SET seq = excluded.seq, account = excluded.account WHERE proofs.seq < excluded.seq"
+)
 _Rows = Sequence[tuple[Any, ...]]
 
 
@@ -136,8 +142,12 @@ class SqliteStore:
             )
         )
 
-    async def prove(self, account_id: str) -> Proof | None:
-        return await self._reader.run(lambda connection: _prove(connection, account_id))
+    async def prove(self, account_id: str, *, only_new: bool = False) -> Proof | None:
+        return await self._reader.run(lambda connection: _prove(connection, account_id, only_new))
+
+    async def keep_proof(self, account: Account) -> None:
+        values = (account.id, account.seq, proof_text(account))
+        await self._writer.run(lambda connection: connection.execute(_KEEP_PROOF, values))
 
     async def close(self) -> None:
         await self._writer.close()
@@ -300,13 +310,20 @@ def _numbered(connection: sqlite3.Connection, wanted: Sequence[Number]) -> list[
     return [e for number in wanted for e in _entries(connection, "account_id = ? AND seq = ?", number)]
 
 
-def _prove(connection: sqlite3.Connection, account_id: str) -> Proof | None:
+def _prove(connection: sqlite3.Connection, account_id: str, only_new: bool) -> Proof | None:
     with _transaction(connection):
         account = _account(connection, account_id)
         if account is None:
             return None
-        rows = connection.execute(f"SELECT {_ENTRY} FROM entries WHERE account_id = ? ORDER BY seq", (account_id,))
-        return Proof(account, replay(account_id, (entry_from(_with_instants(row)) for row in rows)))
+        kept = _column(connection, "SELECT account FROM proofs WHERE account_id = ?", (account_id,))
+        replaying = Replay(account_id, account_from_proof(kept[0]) if kept and only_new else None)
+        before = replaying.account.seq
+        rows = connection.execute(
+            f"SELECT {_ENTRY} FROM entries WHERE account_id = ? AND seq > ? ORDER BY seq", (account_id, before)
+        )
+        for row in rows:
+            replaying.step(entry_from(_with_instants(row)))
+        return Proof(account, replaying.account, replaying.account.seq - before)
 
 
 def _column(connection: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> list[str]:

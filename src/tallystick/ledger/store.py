@@ -12,10 +12,14 @@ from tallystick.ledger.batch import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """An account as it is written, and as its entries say it is, both as of one instant."""
+    """An account as it is written, and as its entries say it is, both as of one instant.
+
+    `replayed` is how many entries were looked at for it.
+    """
 
     written: Account
     proven: Account
+    replayed: int
 
 
 class Store(Protocol):
@@ -48,8 +52,14 @@ class Store(Protocol):
     async def account_ids(self, after: str, limit: int) -> list[str]:
         """Ids of accounts that sort after `after`, in order, including those that only have entries."""
 
-    async def prove(self, account_id: str) -> Proof | None:
-        """Replay all entries of the account, or None when it has no row. Raises LedgerMismatch."""
+    async def prove(self, account_id: str, *, only_new: bool = False) -> Proof | None:
+        """Replay the account's entries, or those since the last proof. None when it has no row.
+
+        Raises LedgerMismatch.
+        """
+
+    async def keep_proof(self, account: Account) -> None:
+        """Remember that `account` was proven, as the start of the next proof of what is new."""
 
     async def close(self) -> None:
         """Close all connections."""
