@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import others
+from bench import others, packages
 from bench.house import fill, ledger_of, new_database, postgresql, spends_per_second
 from bench.over_http import service
 from tallystick.cli.tuning import calm_garbage_collection
@@ -48,6 +48,10 @@ CASES = (
     Case("PostgreSQL, one hot account, 256 callers", "pg hot", "pgbench hot", 10),
     Case("beside an ORM with SELECT FOR UPDATE, 10,000 accounts", "pg spread", "orm spread", 1.2),
     Case("beside an ORM with SELECT FOR UPDATE, one account", "pg hot", "orm hot", 10),
+    Case("beside credit-ledger, 10,000 accounts", "pg spread", "credit-ledger spread", 1.2),
+    Case("beside credit-ledger, one account", "pg hot", "credit-ledger hot", 10),
+    Case("beside hf-nostro, 1,000 accounts", "pg spread", "hf-nostro spread", 1.2),
+    Case("beside hf-nostro, one account", "pg hot", "hf-nostro hot", 10),
     Case("two processes on the same accounts, beside one", "pg pair", "pg spread", 0.9),
     Case("one caller alone, p50 in ms", "pg alone ms", "by hand alone ms", 1.3, at_most=True),
     Case("SQLite, 256 callers", "sqlite spread", "sqlite3 alone", 4),
@@ -72,6 +76,7 @@ async def measure(rounds: int, count: int) -> Figures:
         many = {n: await new_database(server, f"grants{n}") for n in (10, 1_000)}
         plain = await new_database(server, "plain")
         await others.prepare(plain, SPREAD)
+        other = await new_database(server, "packages")
         file = f"sqlite:///{folder}/ledger.db"
         async with ledger_of(spread) as a, ledger_of(hot) as b, ledger_of(file) as c:
             await fill(a, SPREAD)
@@ -90,6 +95,15 @@ async def measure(rounds: int, count: int) -> Figures:
                 note("pgbench hot").append(await asyncio.to_thread(others.pgbench, program, plain, 1, 5))
                 note("pg hot").append(await spends_per_second(b, 1, count))
                 note("orm hot").append(await others.orm(plain, 1, count // 20))
+                for name, package, accounts in (
+                    ("credit-ledger", packages.CREDIT_LEDGER, SPREAD),
+                    ("hf-nostro", packages.NOSTRO, 1_000),
+                ):
+                    for kind, number in (("spread", accounts), ("hot", 1)):
+                        rate = await asyncio.to_thread(
+                            packages.spends_per_second, package, other, number, count // 20
+                        )
+                        note(f"{name} {kind}").append(rate)
                 for grants, url in many.items():
                     async with ledger_of(url, create=False) as ledger:
                         note(f"pg {grants} grants").append(await spends_per_second(ledger, 1, count))
