@@ -134,16 +134,20 @@ def test_the_catalogue_that_is_printed_can_be_used(tmp_path: Path) -> None:
     assert "tallystick migrate" in answer.stderr
 
 
-def test_credits_are_shown_granted_and_spent(ledger: Path) -> None:
+def test_credits_are_shown_granted_spent_and_removed(ledger: Path) -> None:
     granted = json.loads(tallystick(ledger, "credits", "grant", "acme", "200", "--reason", "sorry", "--json").stdout)
     assert (granted["bonus"], granted["replayed"]) == (200, False)
     spent = json.loads(tallystick(ledger, "credits", "spend", "acme", "30", "--key", "k", "--json").stdout)
     assert (spent["monthly"], spent["bonus"]) == (0, 195)
     again = tallystick(ledger, "credits", "spend", "acme", "30", "--key", "k")
     assert "used before" in again.stdout
+    removed = json.loads(
+        tallystick(ledger, "credits", "remove", "acme", "15", "--reason", "granted twice", "--json").stdout
+    )
+    assert (removed["bonus"], removed["entry"]["reason"]) == (180, "granted twice")
     shown = tallystick(ledger, "credits", "show", "acme")
     assert "sorry" in shown.stdout
-    assert "195" in shown.stdout
+    assert "180" in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,8 @@ def test_credits_are_shown_granted_and_spent(ledger: Path) -> None:
         (["show", "ghost"], "There is no account 'ghost'"),
         (["spend", "acme", "26"], "25 are available. Nothing was spent."),
         (["spend", "acme", "0"], "from 1 to"),
+        (["remove", "acme", "26", "--reason", "too much"], "25 are available."),
+        (["remove", "acme", "1", "--reason", " "], "Give a reason"),
         (["grant", "acme", "10000000000000"], "from 1 to"),
     ],
 )
@@ -170,6 +176,7 @@ def test_verify_proves_the_ledger_and_shows_what_is_off(ledger: Path) -> None:
     assert off.returncode == 1
     assert "Account acme: bonus is 9, its entries say 0." in off.stdout
     assert tallystick(ledger, "verify", "acme").returncode == 1
+    assert tallystick(ledger, "verify", "--new").returncode == 1
 
 
 @pytest.mark.parametrize("command", ["migrate", "verify", "serve"])

@@ -12,6 +12,7 @@ from tallystick import Entry, EntryKind, Plan, Tallystick
 from tallystick.cli import customers
 from tallystick.cli.house import House
 from tallystick.database.tables import sessions
+from tallystick.domain.commands import ClawBack, GrantBonus, PlaceHold, Spend
 from tallystick.web.app import WebSettings, create_app
 from tallystick.web.pages.entrance import local
 from tallystick.web.views import entry_view
@@ -210,6 +211,23 @@ async def test_s11_too_few_credits_say_what_is_missing_and_what_to_do(
     assert "This needs 3 and you have 1. Nothing was spent." in page.text
     assert "Become PLUS below" in page.text
     assert (await house.credits.balance(account_id)).available == 1
+
+
+async def test_s12_s24_settings_say_what_is_set_aside_and_what_is_owed(
+    house: House, browser: httpx2.AsyncClient
+) -> None:
+    account_id = await sign_up(browser)
+    quiet = (await browser.get("/settings")).text
+    assert 'data-testid="held"' not in quiet
+    assert 'data-testid="debt"' not in quiet
+    ledger = house.credits.ledger
+    grant = (await ledger.submit(GrantBonus(account_id=account_id, key="g", credits=40))).entry
+    await ledger.submit(Spend(account_id=account_id, key="s", amount=58))
+    await ledger.submit(PlaceHold(account_id=account_id, key="h", amount=7))
+    await ledger.submit(ClawBack(account_id=account_id, key="c", grant=grant.seq, amount=40))
+    page = (await browser.get("/settings")).text
+    assert re.search(r'data-testid="held">7 credits are set aside', page)
+    assert re.search(r'data-testid="debt">40 credits were taken back', page)
 
 
 async def test_the_operator_page_is_for_operators(house: House, browser: httpx2.AsyncClient) -> None:

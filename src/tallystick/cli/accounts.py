@@ -16,7 +16,7 @@ from tallystick.clock import system_clock
 from tallystick.config import environment, load_ledger_settings
 from tallystick.database.schema import require_current
 from tallystick.domain.account import Account, Entry, GrantKind
-from tallystick.domain.commands import GrantBonus, KeyedCommand, Spend, require_identifier
+from tallystick.domain.commands import GrantBonus, KeyedCommand, Remove, Spend, require_identifier
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
 
@@ -56,6 +56,13 @@ async def spend(account_id: str, amount: int, *, operation: str, key: str | None
     """Spend credits in burn order. Raises what the ledger refuses."""
     command = Spend(account_id=account_id, key=key or _new_key(), amount=amount, operation=operation)
     await _submit(command, as_json=as_json)
+
+
+async def remove(account_id: str, credits: int, *, reason: str, key: str | None, as_json: bool) -> None:
+    """Take credits away, as an operator's correction. Raises what the ledger refuses."""
+    await _submit(
+        Remove(account_id=account_id, key=key or _new_key(), amount=credits, reason=reason), as_json=as_json
+    )
 
 
 async def verify_ledger(account_id: str | None, *, only_new: bool) -> int:

@@ -167,6 +167,19 @@ def credits_grant(
     asyncio.run(accounts.grant(account, credits, reason=reason, key=key, as_json=as_json))
 
 
+@credits_app.command("remove")
+@exits_cleanly
+def credits_remove(
+    account: Account,
+    credits: Annotated[int, typer.Argument(help="How many credits.")],
+    reason: Annotated[str, typer.Option(help="Why; the customer sees it in the history.")],
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take credits away, in the order in which they would be spent: a correction."""
+    asyncio.run(accounts.remove(account, credits, reason=reason, key=key, as_json=as_json))
+
+
 @credits_app.command("spend")
 @exits_cleanly
 def credits_spend(
