@@ -10,6 +10,8 @@ import resource
 import statistics
 from pathlib import Path
 
+import asyncpg
+
 from bench.house import fill, ledger_of, new_database, postgresql, spends_per_second
 from tallystick.cli.tuning import calm_garbage_collection
 
@@ -25,8 +27,16 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
+async def megabytes(url: str) -> float:
+    """What the database takes on the disk, in MB."""
+    connection = await asyncpg.connect(url)
+    size: int = await connection.fetchval("SELECT pg_database_size(current_database())")
+    await connection.close()
+    return size / 1e6
+
+
 async def grow(entries: int, steps: int) -> list[Step]:
-    """Spend until there are so many entries; for each step, entries, spends a second and memory."""
+    """Spend until there are so many entries; for each step, entries, spends a second, memory and disk."""
     found: list[Step] = []
     with postgresql() as server:
         url = await new_database(server, "growing")
@@ -40,8 +50,13 @@ async def grow(entries: int, steps: int) -> list[Step]:
                 count = 10_000 if step < 3 else (entries - written) // (steps - step)
                 rate = await spends_per_second(ledger, ACCOUNTS, count)
                 written += count
-                found.append({"entries": written, "per_second": rate, "resident_mb": resident_mb()})
-                print(f"{written:>12,} entries  {rate:>8,.0f} spends a second  {resident_mb():>6,.0f} MB", flush=True)
+                disk = await megabytes(url)
+                found.append({"entries": written, "per_second": rate, "resident_mb": resident_mb(), "disk_mb": disk})
+                print(
+                    f"{written:>12,} entries  {rate:>8,.0f} spends a second  {resident_mb():>6,.0f} MB of memory  "
+                    f"{disk:>8,.0f} MB on the disk",
+                    flush=True,
+                )
     return found
 
 

@@ -228,6 +228,7 @@ async def test_s12_s24_settings_say_what_is_set_aside_and_what_is_owed(
     page = (await browser.get("/settings")).text
     assert re.search(r'data-testid="held">7 credits are set aside', page)
     assert re.search(r'data-testid="debt">40 credits were taken back', page)
+    assert "40 more had been used and are owed" in (await browser.get("/history")).text
 
 
 async def test_the_operator_page_is_for_operators(house: House, browser: httpx2.AsyncClient) -> None:

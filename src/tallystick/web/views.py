@@ -100,6 +100,8 @@ def entry_view(entry: Entry) -> EntryView:
     elif entry.kind is EntryKind.REVERSED and entry.lapsed:
         lost = sum(lot.amount for lot in entry.lapsed)
         detail = " · ".join(filter(None, [entry.reason, f"{number(lost)} had lapsed meanwhile"]))
+    elif entry.kind is EntryKind.CLAWED_BACK and entry.owed:
+        detail = " · ".join(filter(None, [entry.reason, f"{number(entry.owed)} more had been used and are owed"]))
     elif entry.kind is EntryKind.LAPSED:
         detail = _LAPSES.get(entry.reason, entry.reason)
     elif entry.kind is EntryKind.PLAN_SET:
