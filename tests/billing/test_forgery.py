@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,17 +11,20 @@ from stripe_sandbox.delivery import signature
 from tallystick.billing.errors import SignatureInvalid, SignatureStale, WebhookRefused
 from tallystick.billing.stripe_api import BillingSettings
 from tallystick.billing.webhooks import verify
-from tallystick.clock import system_clock
+from tests.conftest import FrozenClock
 
 SECRET = "whsec_test"
 BODY = json.dumps(
     {"id": "evt_1", "object": "event", "type": "x", "livemode": False, "data": {"object": {"id": "x"}}}
 ).encode()
-OLD = int(time.time()) - 3600
+# Standing still: the names of tests that carry a signature must be the same in every process that runs them.
+CLOCK = FrozenClock(datetime(2026, 1, 31, 9, 30, tzinfo=UTC))
+NOW = int(CLOCK.now.timestamp())
+OLD = NOW - 3600
 
 
 def check(header: str) -> str:
-    return verify(BODY, header, BillingSettings("sk_test_1", (SECRET,), "http://shop.test"), system_clock).id
+    return verify(BODY, header, BillingSettings("sk_test_1", (SECRET,), "http://shop.test"), CLOCK).id
 
 
 @pytest.mark.parametrize("added", [" t=9999999999,", "v0=x, t=9999999999,", "T=9999999999,", "t =9999999999,"])
@@ -47,8 +50,8 @@ def test_s26_the_timestamp_that_is_signed_is_the_one_that_counts() -> None:
         "v1=00",
         ",,,",
         "t=" + "9" * 5000 + ",v1=00",
-        f"t={int(time.time())},v1=",
-        f"t={int(time.time())},v0={hmac.new(SECRET.encode(), BODY, hashlib.sha256).hexdigest()}",
+        f"t={NOW},v1=",
+        f"t={NOW},v0={hmac.new(SECRET.encode(), BODY, hashlib.sha256).hexdigest()}",
         "\x00",
     ],
 )
@@ -59,5 +62,5 @@ def test_s26_a_header_that_is_not_a_signature_is_refused_not_stumbled_over(heade
 
 
 def test_s26_one_fitting_signature_among_several_is_enough() -> None:
-    stamp, signed = signature(BODY, SECRET, int(time.time())).split(",")
+    stamp, signed = signature(BODY, SECRET, NOW).split(",")
     assert check(f"{stamp},v1={'0' * 64},{signed}") == "evt_1"
