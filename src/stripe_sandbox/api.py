@@ -1,127 +1,52 @@
-"""The HTTP of the API: keys, idempotency, parameters, errors and headers, around the functions of `resources`."""
+"""The HTTP of the API: keys, idempotency, parameters, errors and headers, around what each family of resources does."""
 
 import base64
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from stripe import params
 
-from stripe_sandbox import forms, parameters, resources
+from stripe_sandbox import (
+    catalogue,
+    checkout,
+    customers,
+    forms,
+    parameters,
+    payments,
+    subscriptions,
+    webhooks,
+)
 from stripe_sandbox.errors import StripeError
+from stripe_sandbox.expansion import expand
 from stripe_sandbox.ids import new_id
+from stripe_sandbox.operations import Operation
 from stripe_sandbox.sandbox import API_VERSION, Sandbox, current_request
 from stripe_sandbox.store import Object, public
 
-Act = Callable[[Sandbox, str, Object], Object]
-"""What a route does: the sandbox, the id in the path (or ""), the checked parameters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One route: its method, its path below /v1, the SDK type of its parameters, and what it does."""
-
-    method: str
-    path: str
-    shape: type
-    act: Act
-
-
-def _list(type: str, path: str, shape: type, prepare: Callable[[Object], Object] = lambda given: given) -> Operation:
-    return Operation(
-        "GET",
-        path,
-        shape,
-        lambda sandbox, _, given: resources.list_objects(sandbox, type, prepare(given), f"/v1{path}"),
-    )
-
-
-def _retrieve(type: str, path: str, shape: type) -> Operation:
-    return Operation("GET", f"{path}/{{id}}", shape, lambda sandbox, id, _: sandbox.get(id, type))
-
-
-def _update(type: str, path: str, shape: type) -> Operation:
-    return Operation(
-        "POST", f"{path}/{{id}}", shape, lambda sandbox, id, given: resources.update_object(sandbox, type, id, given)
-    )
-
-
-def _delete(type: str, path: str, shape: type) -> Operation:
-    return Operation(
-        "DELETE", f"{path}/{{id}}", shape, lambda sandbox, id, _: resources.delete_object(sandbox, type, id)
-    )
-
-
-_SESSIONS = "/checkout/sessions"
-OPERATIONS = [
-    Operation("POST", "/customers", params.CustomerCreateParams, lambda s, _, g: resources.create_customer(s, g)),
-    _list("customer", "/customers", params.CustomerListParams),
-    _retrieve("customer", "/customers", params.CustomerRetrieveParams),
-    _update("customer", "/customers", params.CustomerUpdateParams),
-    _delete("customer", "/customers", params.CustomerDeleteParams),
-    Operation("POST", "/products", params.ProductCreateParams, lambda s, _, g: resources.create_product(s, g)),
-    _list("product", "/products", params.ProductListParams),
-    _retrieve("product", "/products", params.ProductRetrieveParams),
-    _update("product", "/products", params.ProductUpdateParams),
-    Operation("POST", "/prices", params.PriceCreateParams, lambda s, _, g: resources.create_price(s, g)),
-    _list("price", "/prices", params.PriceListParams),
-    _retrieve("price", "/prices", params.PriceRetrieveParams),
-    _update("price", "/prices", params.PriceUpdateParams),
-    Operation("POST", _SESSIONS, params.checkout.SessionCreateParams, lambda s, _, g: resources.create_session(s, g)),
-    _list("checkout.session", _SESSIONS, params.checkout.SessionListParams),
-    _retrieve("checkout.session", _SESSIONS, params.checkout.SessionRetrieveParams),
-    Operation("POST", f"{_SESSIONS}/{{id}}", params.checkout.SessionUpdateParams, resources.update_session),
-    Operation(
-        "POST",
-        f"{_SESSIONS}/{{id}}/expire",
-        params.checkout.SessionExpireParams,
-        lambda s, id, _: resources.expire_session(s, id),
-    ),
-    Operation(
-        "GET", f"{_SESSIONS}/{{id}}/line_items", params.checkout.SessionListLineItemsParams, resources.session_lines
-    ),
-    _list("payment_intent", "/payment_intents", params.PaymentIntentListParams),
-    _retrieve("payment_intent", "/payment_intents", params.PaymentIntentRetrieveParams),
-    _list("charge", "/charges", params.ChargeListParams),
-    _retrieve("charge", "/charges", params.ChargeRetrieveParams),
-    _list("subscription", "/subscriptions", params.SubscriptionListParams, resources.hide_canceled),
-    _retrieve("subscription", "/subscriptions", params.SubscriptionRetrieveParams),
-    Operation("POST", "/subscriptions/{id}", params.SubscriptionUpdateParams, resources.update_subscription),
-    Operation(
-        "DELETE",
-        "/subscriptions/{id}",
-        params.SubscriptionCancelParams,
-        lambda s, id, _: resources.cancel_subscription(s, id),
-    ),
-    _list("invoice", "/invoices", params.InvoiceListParams),
-    _retrieve("invoice", "/invoices", params.InvoiceRetrieveParams),
-    _list("invoice_payment", "/invoice_payments", params.InvoicePaymentListParams),
-    _retrieve("invoice_payment", "/invoice_payments", params.InvoicePaymentRetrieveParams),
-    _list("event", "/events", params.EventListParams),
-    _retrieve("event", "/events", params.EventRetrieveParams),
-    Operation(
-        "POST",
-        "/webhook_endpoints",
-        params.WebhookEndpointCreateParams,
-        lambda s, _, g: resources.create_webhook_endpoint(s, g),
-    ),
-    _list("webhook_endpoint", "/webhook_endpoints", params.WebhookEndpointListParams),
-    _retrieve("webhook_endpoint", "/webhook_endpoints", params.WebhookEndpointRetrieveParams),
-    _update("webhook_endpoint", "/webhook_endpoints", params.WebhookEndpointUpdateParams),
-    _delete("webhook_endpoint", "/webhook_endpoints", params.WebhookEndpointDeleteParams),
-]
+FAMILIES = (
+    catalogue,
+    checkout,
+    customers,
+    payments,
+    subscriptions,
+    webhooks,
+)
+"""Who has routes. A family lists its own in `OPERATIONS`."""
 
 
 def routes(sandbox: Sandbox) -> list[Route]:
     """All routes of the API, and Stripe's answer to any other path under /v1."""
     api = Api(sandbox)
-    known = [Route(f"/v1{op.path}", api.endpoint(op), methods=[op.method]) for op in OPERATIONS]
+    known = [
+        Route(f"/v1{operation.path}", api.endpoint(operation), methods=[operation.method])
+        for family in FAMILIES
+        for operation in family.OPERATIONS
+    ]
     return [*known, Route("/v1/{path:path}", api.unknown, methods=["GET", "POST", "DELETE"])]
 
 
@@ -180,7 +105,7 @@ class Api:
         given = parameters.check(forms.decode(pairs), operation.shape)
         paths = given.pop("expand", [])
         answer = operation.act(self._sandbox, request.path_params.get("id", ""), given)
-        return resources.expand(self._sandbox, answer, paths)
+        return expand(self._sandbox, answer, paths)
 
     def _replay(self, request: Request, key: str, fingerprint: str) -> Response | None:
         row = self._sandbox.store.connection.execute(

@@ -1,6 +1,8 @@
 """Checkout sessions: created by the seller, paid by the buyer at the hosted page, expired by either or by time."""
 
-from stripe_sandbox import payment_shapes, payments, shapes, subscriptions
+from stripe import params
+
+from stripe_sandbox import lists, operations, payment_shapes, payments, shapes, subscriptions
 from stripe_sandbox.cards import Behaviour, TestCard
 from stripe_sandbox.errors import StripeError, missing
 from stripe_sandbox.ids import new_id
@@ -270,3 +272,34 @@ def _complete(sandbox: Sandbox, session: Object, email: str, name: str, *, paid:
     }
     sandbox.store.put(session)
     sandbox.emit("checkout.session.completed", session)
+
+
+def _lines(sandbox: Sandbox, id: str, given: Object) -> Object:
+    session = sandbox.get(id, "checkout.session")
+    return lists.page(session["_line_items"], given, f"/v1{_SESSIONS}/{id}/line_items")
+
+
+_SESSIONS = "/checkout/sessions"
+OPERATIONS = [
+    operations.create(_SESSIONS, params.checkout.SessionCreateParams, create),
+    operations.list_of(
+        "checkout.session",
+        _SESSIONS,
+        params.checkout.SessionListParams,
+        {"customer_details": lambda s, wanted: (s["customer_details"] or {}).get("email") == wanted.get("email")},
+    ),
+    operations.retrieve("checkout.session", _SESSIONS, params.checkout.SessionRetrieveParams),
+    operations.Operation(
+        "POST",
+        f"{_SESSIONS}/{{id}}",
+        params.checkout.SessionUpdateParams,
+        lambda s, id, given: update(s, s.get(id, "checkout.session"), given),
+    ),
+    operations.Operation(
+        "POST",
+        f"{_SESSIONS}/{{id}}/expire",
+        params.checkout.SessionExpireParams,
+        lambda s, id, _: expire(s, s.get(id, "checkout.session")),
+    ),
+    operations.Operation("GET", f"{_SESSIONS}/{{id}}/line_items", params.checkout.SessionListLineItemsParams, _lines),
+]

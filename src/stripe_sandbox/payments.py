@@ -1,6 +1,8 @@
 """Payment intents and their charges: how a payment begins, succeeds, fails, or waits."""
 
-from stripe_sandbox import payment_shapes
+from stripe import params
+
+from stripe_sandbox import operations, payment_shapes
 from stripe_sandbox.cards import TestCard
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object, public
@@ -135,3 +137,11 @@ def _outcome(network: str, seller: str, type: str, reason: str | None = None) ->
         "seller_message": seller,
         "type": type,
     }
+
+
+OPERATIONS = [
+    operations.list_of("payment_intent", "/payment_intents", params.PaymentIntentListParams),
+    operations.retrieve("payment_intent", "/payment_intents", params.PaymentIntentRetrieveParams),
+    operations.list_of("charge", "/charges", params.ChargeListParams),
+    operations.retrieve("charge", "/charges", params.ChargeRetrieveParams),
+]

@@ -1,7 +1,12 @@
 """Subscriptions and their invoices: begun by a checkout, renewed when the clock passes a period's end."""
 
-from stripe_sandbox import payments, subscription_shapes
+from typing import Any
+
+from stripe import params
+
+from stripe_sandbox import operations, payments, subscription_shapes
 from stripe_sandbox.calendar import plus_intervals
+from stripe_sandbox.errors import StripeError
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
 
@@ -140,3 +145,51 @@ def _bill(
     sandbox.emit("invoice.paid", invoice)
     sandbox.emit("invoice.payment_succeeded", invoice)
     return invoice
+
+
+def _update_by_id(sandbox: Sandbox, id: str, given: Object) -> Object:
+    unknown = set(given) - {"metadata", "cancel_at_period_end"}
+    if unknown:
+        raise StripeError(f"The sandbox cannot change {', '.join(sorted(unknown))} of a subscription yet.")
+    return update(sandbox, sandbox.get(id, "subscription"), given)
+
+
+def _cancel_by_id(sandbox: Sandbox, id: str, _: Object) -> Object:
+    found = sandbox.get(id, "subscription")
+    if found["status"] == "canceled":
+        raise StripeError(f"No such subscription: '{id}'", status=404, code="resource_missing", param="id")
+    return cancel(sandbox, found)
+
+
+def _has_status(subscription: Object, wanted: Any) -> bool:
+    if wanted == "ended":
+        return bool(subscription["status"] == "canceled")
+    return bool(wanted == "all" or subscription["status"] in ([wanted] if isinstance(wanted, str) else wanted))
+
+
+OPERATIONS = [
+    operations.list_of(
+        "subscription",
+        "/subscriptions",
+        params.SubscriptionListParams,
+        {"status": _has_status},
+        defaults={"status": ["active", "past_due", "trialing", "unpaid"]},
+    ),
+    operations.retrieve("subscription", "/subscriptions", params.SubscriptionRetrieveParams),
+    operations.Operation("POST", "/subscriptions/{id}", params.SubscriptionUpdateParams, _update_by_id),
+    operations.Operation("DELETE", "/subscriptions/{id}", params.SubscriptionCancelParams, _cancel_by_id),
+    operations.list_of(
+        "invoice",
+        "/invoices",
+        params.InvoiceListParams,
+        {"subscription": lambda i, wanted: i["parent"]["subscription_details"]["subscription"] == wanted},
+    ),
+    operations.retrieve("invoice", "/invoices", params.InvoiceRetrieveParams),
+    operations.list_of(
+        "invoice_payment",
+        "/invoice_payments",
+        params.InvoicePaymentListParams,
+        {"payment": lambda p, wanted: p["payment"]["payment_intent"] == wanted.get("payment_intent")},
+    ),
+    operations.retrieve("invoice_payment", "/invoice_payments", params.InvoicePaymentRetrieveParams),
+]
