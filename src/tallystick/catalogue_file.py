@@ -39,6 +39,9 @@ class _PlanRow(BaseModel):
     price: str | None = None
     stripe_price: str | None = None
     stripe_price_env: str | None = None
+    price_yearly: str | None = None
+    stripe_price_yearly: str | None = None
+    stripe_price_yearly_env: str | None = None
 
 
 class _PackRow(BaseModel):
@@ -93,25 +96,29 @@ def _plan(row: _PlanRow, env: Mapping[str, str], problems: list[Problem], requir
         row.name,
         allowance=row.allowance,
         can_buy=row.can_buy,
-        stripe_price=_stripe_price(row, env, problems, required),
+        stripe_price=_stripe_price(row.stripe_price, row.stripe_price_env, env, problems, required),
         price=None if row.price is None else Money.parse(row.price),
         title=row.title,
+        stripe_price_yearly=_stripe_price(
+            row.stripe_price_yearly, row.stripe_price_yearly_env, env, problems, required
+        ),
+        price_yearly=None if row.price_yearly is None else Money.parse(row.price_yearly),
     )
 
 
 def _pack(row: _PackRow, env: Mapping[str, str], problems: list[Problem], required: bool) -> Pack:
-    price = _stripe_price(row, env, problems, required)
+    price = _stripe_price(row.stripe_price, row.stripe_price_env, env, problems, required)
     if price is None:
         raise InvalidInput(f"pack {row.id!r} needs stripe_price or stripe_price_env")
     return Pack(row.id, credits=row.credits, price=row.price, stripe_price=price, title=row.title)
 
 
 def _stripe_price(
-    row: _PlanRow | _PackRow, env: Mapping[str, str], problems: list[Problem], required: bool
+    written: str | None, name: str | None, env: Mapping[str, str], problems: list[Problem], required: bool
 ) -> str | None:
-    name = row.stripe_price_env
+    """The price that the file says itself, or that the environment has under `name`."""
     if name is None:
-        return row.stripe_price
+        return written
     price = env.get(name, "")
     if not price and not required:
         # A plan stays a paid one although its price is not known here: the name stands in for it.

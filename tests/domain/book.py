@@ -28,6 +28,7 @@ CATALOGUE = Catalogue(
     [
         Plan("free", allowance=25),
         Plan("plus", allowance=500, can_buy=True, stripe_price="price_plus"),
+        Plan("pro", allowance=2_000, can_buy=True, stripe_price="price_pro", stripe_price_yearly="price_pro_yearly"),
         Plan("team", allowance=100),
         Plan("payg", allowance=0, can_buy=True),
     ]
@@ -70,11 +71,12 @@ class Book:
     def grant(self, credits: int, **options: Any) -> Entry:
         return self.do(GrantBonus(account_id="acme", key=self.key(), credits=credits, **options))[-1]
 
-    def set_plan(self, plan: str) -> list[Entry]:
-        return self.do(SetPlan(account_id="acme", key=self.key(), plan=plan))
+    def set_plan(self, plan: str, **options: Any) -> list[Entry]:
+        return self.do(SetPlan(account_id="acme", key=self.key(), plan=plan, **options))
 
-    def renew(self, plan: str, start: datetime, end: datetime) -> list[Entry]:
-        return self.do(RenewAllowance(account_id="acme", key=self.key(), plan=plan, period=Period(start, end)))
+    def renew(self, plan: str, start: datetime, end: datetime, **options: Any) -> list[Entry]:
+        paid = Period(start, end)
+        return self.do(RenewAllowance(account_id="acme", key=self.key(), plan=plan, period=paid, **options))
 
     def settle(self) -> list[Entry]:
         return self.do(Settle(account_id="acme"))

@@ -93,8 +93,9 @@ class Checkout:
         plan = self._catalogue.plan(plan_name)
         if plan is None:
             raise UnknownPlan(plan_name, tuple(plan.name for plan in self._catalogue.plans))
-        if plan.stripe_price is None:
+        if not plan.prices:
             raise PlanNotForSale(plan_name)
+        price = plan.prices[0].stripe_price
         account = await self._ledger.account(account_id)
         if account.plan == plan_name:
             raise AlreadyOnPlan(plan_name)
@@ -102,12 +103,12 @@ class Checkout:
             customer = await self._customers.ensure(account_id, email)
             if await self._is_subscribed(customer, plan):
                 raise AlreadyOnPlan(plan_name)
-            open_one = await self._open_plan_session(customer, plan)
+            open_one = await self._open_plan_session(customer, price)
             if open_one is not None:
                 return StartedCheckout(open_one["url"], None)
-            metadata = {"account_id": account_id, "plan": plan_name, "price": plan.stripe_price}
+            metadata = {"account_id": account_id, "plan": plan_name, "price": price}
             params = {
-                **await self._common(account_id, email, plan.stripe_price),
+                **await self._common(account_id, email, price),
                 "mode": "subscription",
                 "metadata": metadata,
                 "subscription_data": {"metadata": metadata},
@@ -117,19 +118,20 @@ class Checkout:
             return StartedCheckout(session["url"], None)
 
     async def _is_subscribed(self, customer: str, plan: Plan) -> bool:
+        sold_under = {price.stripe_price for price in plan.prices}
         return any(
-            item["price"]["id"] == plan.stripe_price
+            item["price"]["id"] in sold_under
             for subscription in await self._api.subscriptions_of(customer)
             if subscription["status"] in LIVE
             for item in subscription["items"]["data"]
         )
 
-    async def _open_plan_session(self, customer: str, plan: Plan) -> dict[str, Any] | None:
+    async def _open_plan_session(self, customer: str, price: str) -> dict[str, Any] | None:
         """A checkout of the same plan at the same price that is still open, to be used again."""
         success_url = self._return_url(self._settings.plan_success_path)
         for session in await self._api.open_sessions_of(customer):
             lives_on = datetime.fromtimestamp(session["expires_at"], UTC) > self._clock() + REUSE_MARGIN
-            same = (session.get("metadata") or {}).get("price") == plan.stripe_price
+            same = (session.get("metadata") or {}).get("price") == price
             if session["mode"] == "subscription" and same and lives_on and session["success_url"] == success_url:
                 return session
         return None

@@ -81,8 +81,8 @@ class Subscriptions:
             log.info("invoice_not_ours", invoice_id=invoice_id)
             return
         if invoice.get("billing_reason") in PERIOD_REASONS:
-            for plan, line in (await self._paid_plans(invoice, subscription_id)).items():
-                await self._open_allowance(account_id, invoice_id, plan, line)
+            for plan, (line, months) in (await self._paid_plans(invoice, subscription_id)).items():
+                await self._open_allowance(account_id, invoice_id, plan, line, months)
         await self.sync(subscription_id)
 
     async def sync(self, subscription_id: str) -> None:
@@ -93,7 +93,8 @@ class Subscriptions:
             fetched = await self._api.subscription(subscription_id)
             account_id = await self._customers.account_of(fetched["customer"])
             items = fetched["items"]["data"]
-            sold = {plan.name: item for item in items if (plan := self._catalogue.plan_sold_as(item["price"]["id"]))}
+            prices = ((self._catalogue.sold_as(item["price"]["id"]), item) for item in items)
+            sold = {price.plan.name: item for price, item in prices if price is not None}
             name = next(iter(sold), None) or await self._known_plan(subscription_id, fetched.get("metadata"))
             if account_id is None or name is None:
                 log.info("subscription_not_ours", subscription_id=subscription_id)
@@ -139,7 +140,9 @@ class Subscriptions:
             )
             log.info("plan_set", account_id=account.id, plan=wanted.name, subscription_id=seen.id)
 
-    async def _open_allowance(self, account_id: str, invoice_id: str, plan: Plan, line: dict[str, Any]) -> None:
+    async def _open_allowance(
+        self, account_id: str, invoice_id: str, plan: Plan, line: dict[str, Any], months: int
+    ) -> None:
         start, end = line["period"]["start"], line["period"]["end"]
         await self._ledger.submit(
             RenewAllowance(
@@ -147,19 +150,23 @@ class Subscriptions:
                 key=f"invoice:{invoice_id}:{plan.name}",
                 plan=plan.name,
                 period=Period(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)),
+                months=months,
                 reason=f"{plan.title} invoice paid",
                 reference=invoice_id,
             )
         )
 
-    async def _paid_plans(self, invoice: dict[str, Any], subscription_id: str) -> dict[Plan, dict[str, Any]]:
-        """The plans that an invoice is for, each with the line of its latest period."""
+    async def _paid_plans(
+        self, invoice: dict[str, Any], subscription_id: str
+    ) -> dict[Plan, tuple[dict[str, Any], int]]:
+        """The plans that an invoice is for, each with the line of its latest period, and its months."""
         lines = sorted(filter(_is_for_a_period, invoice["lines"]["data"]), key=lambda line: line["period"]["end"])
-        paid = {plan: line for line in lines if (plan := self._catalogue.plan_sold_as(_price_of(line)))}
+        prices = ((self._catalogue.sold_as(_price_of(line)), line) for line in lines)
+        paid = {price.plan: (line, price.months) for price, line in prices if price is not None}
         if not paid and lines:
             metadata = ((invoice.get("parent") or {}).get("subscription_details") or {}).get("metadata")
             known = self._catalogue.plan(await self._known_plan(subscription_id, metadata) or "")
-            return {} if known is None else {known: lines[-1]}
+            return {} if known is None else {known: (lines[-1], _months_of(lines[-1]))}
         return paid
 
     async def _known_plan(self, subscription_id: str, metadata: dict[str, str] | None) -> str | None:
@@ -218,6 +225,12 @@ def _is_for_a_period(line: dict[str, Any]) -> bool:
     if details is not None:
         return not details.get("proration")
     return line.get("type") == "subscription" and not line.get("proration")
+
+
+def _months_of(line: dict[str, Any]) -> int:
+    """How many months a line bills for: those of a price that has left the catalogue can only be counted."""
+    days: int = (line["period"]["end"] - line["period"]["start"]) // 86_400
+    return max(1, round(days / 30.4))
 
 
 def _price_of(line: dict[str, Any]) -> str:

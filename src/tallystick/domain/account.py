@@ -100,6 +100,7 @@ class EntryKind(StrEnum):
     PLAN_SET = "plan_set"
     ALLOWANCE_OPENED = "allowance_opened"
     ALLOWANCE_SKIPPED = "allowance_skipped"
+    ALLOWANCE_PROLONGED = "allowance_prolonged"
     BONUS_GRANTED = "bonus_granted"
     GRANT_SCHEDULED = "grant_scheduled"
     GRANT_STARTED = "grant_started"
@@ -119,16 +120,23 @@ class EntryKind(StrEnum):
 class Allowance:
     """The period in which the current allowance is usable, and what was promised for it.
 
-    `plan` is the plan it was opened for. `anchor` is what the account's next periods are counted from
-    when its plan renews by itself (S3). `credits` is the size promised so far, which an upgrade inside
-    the period raises; it never falls before the period's end, so switching back and forth creates
-    nothing (S17).
+    `plan` is the plan it was opened for. `anchor` is what the account's next periods are counted from (S3).
+    `credits` is the size promised so far, which an upgrade inside the period raises; it never falls before
+    the period's end, so switching back and forth creates nothing (S17). `paid` is the time that the last
+    invoice paid for: while it runs, a paid plan opens an allowance each month (S15). `opened_by` is the
+    number of the entry that made its first grant: allowance grants before that one belong to another.
     """
 
     plan: str
     anchor: datetime
     period: Period
     credits: int
+    paid: Period | None = None
+    opened_by: int = 0
+
+    def is_paid_at(self, instant: datetime) -> bool:
+        """Whether `instant` lies in the time that was paid for."""
+        return self.paid is not None and instant in self.paid
 
 
 @dataclass(frozen=True, slots=True)

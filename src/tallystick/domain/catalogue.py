@@ -22,8 +22,10 @@ def _require_name(value: str, what: str) -> None:
 class Plan:
     """What an account may do and how many credits it gets each month.
 
-    A plan with a `stripe_price` is paid: its next allowance opens when an invoice is paid (S15). One
-    without renews by itself. `can_buy` says whether its accounts may buy packs (S19).
+    A plan with a `stripe_price` (monthly), a `stripe_price_yearly` or both is paid: its next allowance opens
+    when an invoice is paid, and a paid year opens one each month (S15). One without renews by itself.
+    `price` and `price_yearly` are what those come to, to be shown. `can_buy` says whether its accounts may
+    buy packs (S19).
     """
 
     name: str
@@ -32,6 +34,8 @@ class Plan:
     stripe_price: str | None = None
     price: Money | None = None
     title: str = ""
+    stripe_price_yearly: str | None = None
+    price_yearly: Money | None = None
 
     def __post_init__(self) -> None:
         _require_name(self.name, "plan")
@@ -45,7 +49,31 @@ class Plan:
     @property
     def renews_by_itself(self) -> bool:
         """True when no invoice has to be paid for the next allowance to open (S15)."""
-        return self.stripe_price is None
+        return not self.prices
+
+    @property
+    def prices(self) -> tuple["PlanPrice", ...]:
+        """What it is sold under, the monthly price first."""
+        found = (
+            PlanPrice(self, self.stripe_price or "", 1, self.price),
+            PlanPrice(self, self.stripe_price_yearly or "", 12, self.price_yearly),
+        )
+        return tuple(price for price in found if price.stripe_price)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPrice:
+    """One price of a plan: the Stripe price that bills for `months` at a time, and what it comes to."""
+
+    plan: Plan
+    stripe_price: str
+    months: int
+    price: Money | None
+
+    @property
+    def interval(self) -> str:
+        """How often it is billed: `month` or `year`."""
+        return "month" if self.months == 1 else "year"
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -84,7 +112,12 @@ class Catalogue:
                 "The first plan is where every account starts, so it cannot be paid: "
                 f"{self.plans[0].name!r} has a Stripe price."
             )
-        for what, names in (("plan", [p.name for p in self.plans]), ("pack", [p.id for p in self.packs])):
+        sold = [price.stripe_price for plan in self.plans for price in plan.prices]
+        for what, names in (
+            ("plan", [p.name for p in self.plans]),
+            ("pack", [p.id for p in self.packs]),
+            ("plan with Stripe price", sold),
+        ):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:
                 raise InvalidInput(f"The catalogue has more than one {what} named {', '.join(doubled)}.")
@@ -102,6 +135,7 @@ class Catalogue:
         """The pack of that id, or None."""
         return next((pack for pack in self.packs if pack.id == id), None)
 
-    def plan_sold_as(self, stripe_price: str) -> Plan | None:
-        """The plan whose subscription is sold under that Stripe price, or None."""
-        return next((plan for plan in self.plans if plan.stripe_price == stripe_price), None)
+    def sold_as(self, stripe_price: str) -> PlanPrice | None:
+        """The plan's price that is that one at Stripe, or None."""
+        prices = (price for plan in self.plans for price in plan.prices)
+        return next((price for price in prices if price.stripe_price == stripe_price), None)

@@ -19,6 +19,9 @@ HOLD_SECONDS = 15 * 60
 MAX_HOLD_SECONDS = 24 * 60 * 60
 """The longest a hold may last without being extended (S12)."""
 
+MAX_MONTHS = 36
+"""The longest a paid period may be: as long as Stripe bills at once."""
+
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -98,30 +101,49 @@ class OpenAccount(_Keyed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetPlan(_Keyed):
-    """Put the account on another plan, now. Bonus credits stay as they are (S18)."""
+    """Put the account on another plan. Bonus credits stay as they are (S18).
+
+    `since` is the instant from which the change counts, if that lies before the command: what an upgrade
+    adds depends on it (S17).
+    """
 
     plan: str
     reason: str = ""
     reference: str | None = None
+    since: datetime | None = None
 
     def __post_init__(self) -> None:
         self._check()
         require_identifier(self.plan, "plan")
         _require_text(self.reason, "reason")
+        if self.since is not None:
+            object.__setattr__(self, "since", require_instant(self.since, "since"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewAllowance(_Keyed):
-    """Open the allowance of `plan` for `period`, because it was paid (S15). Does not change the plan."""
+    """Open the allowance of `plan` because `period` was paid for (S15). Does not change the plan.
+
+    A `period` of several `months` opens an allowance each month. With `prolongs` it was paid because a
+    running subscription was changed, so the allowance that is open runs to its end first: changing back
+    and forth must not open it anew (S17).
+    """
 
     plan: str
     period: Period
+    months: int = 1
+    prolongs: bool = False
     reason: str = ""
     reference: str | None = None
 
     def __post_init__(self) -> None:
         self._check()
         require_identifier(self.plan, "plan")
+        if isinstance(self.months, bool) or not isinstance(self.months, int) or not 1 <= self.months <= MAX_MONTHS:
+            raise InvalidInput(
+                f"months must be a whole number from 1 to {MAX_MONTHS}, not {self.months!r:.80}. Nothing was changed.",
+                name="months",
+            )
         _require_text(self.reason, "reason")
 
 

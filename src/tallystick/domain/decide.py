@@ -37,7 +37,7 @@ from tallystick.domain.errors import (
 )
 from tallystick.domain.holds import capture, extend_hold, place_hold, release
 from tallystick.domain.lots import burn
-from tallystick.domain.periods import Period, period_containing
+from tallystick.domain.periods import Period, month_of, period_containing
 from tallystick.domain.record import blank, record
 from tallystick.domain.refuse import insufficient
 from tallystick.domain.settle import Decision, allowance_grant, repay_from, replace_allowance, settle, settle_after
@@ -168,7 +168,7 @@ def _open_account(
     if plan is None:
         return _unknown_plan(command.plan, catalogue)
     account = blank(command.account_id)
-    allowance = _first_allowance(plan, now)
+    allowance = _first_allowance(account, plan, now)
     account, entry = record(
         account,
         EntryKind.ACCOUNT_OPENED,
@@ -187,7 +187,8 @@ def _set_plan(account: Account, command: SetPlan, now: datetime, catalogue: Cata
     plan = catalogue.plan(command.plan)
     if plan is None:
         return _unknown_plan(command.plan, catalogue)
-    allowance, grant = _allowance_on_change(account, plan, now)
+    since = now if command.since is None else min(command.since, now)
+    allowance, grant = _allowance_on_change(account, plan, since, now)
     account, entry = record(
         account,
         EntryKind.PLAN_SET,
@@ -204,22 +205,25 @@ def _set_plan(account: Account, command: SetPlan, now: datetime, catalogue: Cata
     return settle_after(account, entry, now, catalogue)
 
 
-def _allowance_on_change(account: Account, plan: Plan, now: datetime) -> tuple[Allowance | None, Grant | None]:
-    """What a change to `plan` opens at once. A paid plan opens nothing: its invoice does (S15).
+def _allowance_on_change(
+    account: Account, plan: Plan, since: datetime, now: datetime
+) -> tuple[Allowance | None, Grant | None]:
+    """What a change to `plan` opens at once. A paid plan opens nothing before an invoice is paid (S15).
 
-    An upgrade inside a period adds floor((new - old) * remaining fraction); anything else waits for the
-    period's end, so that switching back and forth never creates credits (S17).
+    An upgrade inside a period adds floor((new - old) * remaining fraction), counted from `since`; anything
+    else waits for the period's end, so that switching back and forth never creates credits (S17).
     """
-    if not plan.renews_by_itself:
-        return None, None
     current = account.allowance
+    if not plan.renews_by_itself and (current is None or not current.is_paid_at(now)):
+        return None, None
     if current is None:
-        allowance = _first_allowance(plan, now)
+        allowance = _first_allowance(account, plan, now)
         return allowance, None if allowance is None else allowance_grant(account, allowance, now)
     if now not in current.period or plan.allowance <= current.credits:
         return None, None
     raised = replace(current, plan=plan.name, credits=plan.allowance)
-    added = (plan.allowance - current.credits) * (current.period.end - now) // _length(current.period)
+    left = current.period.end - max(since, current.period.start)
+    added = (plan.allowance - current.credits) * left // _length(current.period)
     grant = allowance_grant(account, raised, now)
     return raised, replace(grant, remaining=added)
 
@@ -228,10 +232,10 @@ def _length(period: Period) -> timedelta:
     return period.end - period.start
 
 
-def _first_allowance(plan: Plan, now: datetime) -> Allowance | None:
+def _first_allowance(account: Account, plan: Plan, now: datetime) -> Allowance | None:
     if not plan.renews_by_itself:
         return None
-    return Allowance(plan.name, now, period_containing(now, now), plan.allowance)
+    return Allowance(plan.name, now, period_containing(now, now), plan.allowance, opened_by=account.seq + 1)
 
 
 def _renew_allowance(
@@ -240,21 +244,24 @@ def _renew_allowance(
     plan = catalogue.plan(command.plan)
     if plan is None:
         return _unknown_plan(command.plan, catalogue)
-    period = command.period
     before: tuple[Entry, ...] = ()
     allowance: Allowance | None = None
     grant: Grant | None = None
-    if _is_superseded(account, plan, period, now):
+    current = account.allowance
+    if _is_superseded(account, plan, command.period, now):
         kind = EntryKind.ALLOWANCE_SKIPPED
+    elif command.prolongs and current is not None and now in current.period and current.is_paid_at(now):
+        kind = EntryKind.ALLOWANCE_PROLONGED
+        allowance = replace(current, anchor=command.period.start, paid=command.period)
     else:
-        # A plan that renews by itself, should one follow, counts its periods from the end of the paid one.
-        allowance = Allowance(plan.name, period.end, period, plan.allowance)
-        if period.start > now:
+        allowance = _paid_allowance(plan, command, now)
+        if allowance.period.start > now:
             kind = EntryKind.GRANT_SCHEDULED
         else:
             kind = EntryKind.ALLOWANCE_OPENED
             account, before = replace_allowance(account, at=now, now=now)
-        grant = allowance_grant(account, allowance, period.start)
+        grant = allowance_grant(account, allowance, allowance.period.start)
+        allowance = replace(allowance, opened_by=grant.id)
     account, entry = record(
         account,
         kind,
@@ -270,12 +277,25 @@ def _renew_allowance(
     return Decision(account, (*before, entry))
 
 
+def _paid_allowance(plan: Plan, command: RenewAllowance, now: datetime) -> Allowance:
+    """The allowance that a paid period opens now, or when it begins."""
+    paid = command.period
+    if command.months > 1:
+        month = month_of(paid, max(now, paid.start))
+        return Allowance(plan.name, paid.start, month, plan.allowance, paid)
+    # Stripe counts months from its own anchor, so one month is as long as it was billed for. A plan that
+    # renews by itself, should one follow, counts its periods from its end.
+    return Allowance(plan.name, paid.end, paid, plan.allowance, paid)
+
+
 def _is_superseded(account: Account, plan: Plan, period: Period, now: datetime) -> bool:
     """True when `period` is over, or this period or a later one of the plan has been opened already."""
     current = account.allowance
     if period.end <= now:
         return True
-    return current is not None and current.plan == plan.name and period.start <= current.period.start
+    if current is None or current.paid is None or current.plan != plan.name:
+        return False
+    return period.start <= current.paid.start
 
 
 def _unknown_plan(name: str, catalogue: Catalogue) -> UnknownPlan:

@@ -13,6 +13,7 @@ RULES = {
     EntryKind.PLAN_SET: "S17, S18: an upgrade adds its share of the period at once; bonus credits stay.",
     EntryKind.ALLOWANCE_OPENED: "S14, S15: the allowance of a new period opens when it begins or is paid.",
     EntryKind.ALLOWANCE_SKIPPED: "S15: this period, or a later one, was open already.",
+    EntryKind.ALLOWANCE_PROLONGED: "S15, S17: more time was paid for; what is open runs to its end first.",
     EntryKind.BONUS_GRANTED: "Bonus credits never reset.",
     EntryKind.GRANT_SCHEDULED: "S2: a grant is usable from its effective_at.",
     EntryKind.GRANT_STARTED: "S2: a grant is usable from its effective_at.",

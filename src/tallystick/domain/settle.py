@@ -6,7 +6,7 @@ anything looks.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from tallystick.domain.account import (
     Account,
@@ -21,7 +21,7 @@ from tallystick.domain.account import (
     Scheduled,
 )
 from tallystick.domain.catalogue import Catalogue, Plan
-from tallystick.domain.periods import period_containing
+from tallystick.domain.periods import Period, period_containing
 from tallystick.domain.record import record
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -39,7 +39,7 @@ def settle(account: Account, now: datetime, catalogue: Catalogue, *, since: date
     """Apply everything that became due up to and including `now`, in the order in which it became due.
 
     At one instant holds run out first, then grants lapse, then a period ends, then scheduled grants start.
-    Missed periods of a plan that renews by itself collapse into the one that contains `now` (S14). What
+    Missed periods collapse into the one that contains `now` (S14). What
     only became due because of something that happened at `since` is dated from there.
     """
     if since is None and (account.wakes_at is None or now < account.wakes_at):
@@ -97,7 +97,7 @@ def next_due(account: Account, catalogue: Catalogue) -> datetime | None:
     instants = [g.expires_at for g in account.grants if g.expires_at is not None and g.free]
     instants += [h.expires_at for h in account.holds]
     instants += [s.grant.effective_at for s in account.scheduled]
-    if account.allowance is not None and _renews_by_itself(account, catalogue) is not None:
+    if account.allowance is not None and _goes_on(account, account.allowance, catalogue) is not None:
         instants.append(account.allowance.period.end)
     return min(instants, default=None)
 
@@ -171,9 +171,12 @@ def replace_allowance(account: Account, *, at: datetime, now: datetime) -> tuple
     return lapse(account, old, at=at, now=now, reason="replaced")
 
 
-def _renews_by_itself(account: Account, catalogue: Catalogue) -> Plan | None:
+def _goes_on(account: Account, allowance: Allowance, catalogue: Catalogue) -> Plan | None:
+    """The plan whose next allowance opens at the end of this one without another invoice."""
     plan = catalogue.plan(account.plan)
-    return plan if plan is not None and plan.renews_by_itself else None
+    return (
+        plan if plan is not None and (plan.renews_by_itself or allowance.is_paid_at(allowance.period.end)) else None
+    )
 
 
 def _one(written: tuple[Account, Entry]) -> tuple[Account, tuple[Entry, ...]]:
@@ -204,11 +207,26 @@ def _run_out(account: Account, hold: Hold, *, at: datetime, now: datetime) -> tu
 
 
 def _renewal(account: Account, now: datetime, catalogue: Catalogue) -> Allowance | None:
-    plan = _renews_by_itself(account, catalogue)
+    """The allowance that `now` needs and that is not open yet.
+
+    A paid plan's is that of the month of the time that was paid for (S15); where a change of the
+    subscription has moved the months, the first one is short, and so is its allowance (S17).
+    """
     allowance = account.allowance
-    if plan is None or allowance is None or now < allowance.period.end:
+    if allowance is None or now < allowance.period.end:
         return None
-    return Allowance(plan.name, allowance.anchor, period_containing(allowance.anchor, now), plan.allowance)
+    plan = _goes_on(account, allowance, catalogue)
+    if plan is None:
+        return None
+    period, credits = period_containing(allowance.anchor, now), plan.allowance
+    if not plan.renews_by_itself and allowance.paid is not None:
+        if now >= allowance.paid.end:
+            # All of it was missed: its last month opens, and lapses with it.
+            period = period_containing(allowance.anchor, allowance.paid.end - timedelta.resolution)
+        begin = max(period.start, allowance.period.end)
+        credits = credits * (period.end - begin) // (period.end - period.start)
+        period = Period(begin, min(period.end, allowance.paid.end))
+    return Allowance(plan.name, allowance.anchor, period, credits, allowance.paid, account.seq + 1)
 
 
 def _open(

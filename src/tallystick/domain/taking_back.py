@@ -69,17 +69,12 @@ def reverse(
 
 def _is_over(account: Account, origin: Entry, now: datetime) -> bool:
     """Whether the grant that `origin` made has lapsed, or its allowance was replaced by another (S13)."""
-    grant, allowance, current = origin.grant, origin.allowance, account.allowance
+    grant, current = origin.grant, account.allowance
     if grant is None or (grant.expires_at is not None and grant.expires_at <= now):
         return True
     if grant.kind is not GrantKind.ALLOWANCE:
         return False
-    if allowance is None or current is None:
-        return True
-    if (allowance.period, allowance.anchor) != (current.period, current.anchor):
-        return True
-    # An upgrade inside the period keeps the grants before it; a paid allowance replaces them (S17).
-    return allowance.plan != current.plan and current.anchor == current.period.end
+    return current is None or grant.id < current.opened_by
 
 
 def claw_back(account: Account, command: ClawBack, now: datetime, past: Past) -> Decision | Refusal:

@@ -260,15 +260,24 @@ def _to_grant(values: list[Any]) -> Grant:
 def _allowance(allowance: Allowance | None) -> str:
     if allowance is None:
         return "null"
-    period = allowance.period
+    period, paid = allowance.period, allowance.paid
+    until = "null,null" if paid is None else f"{_micros(paid.start)},{_micros(paid.end)}"
     return (
         f"[{quoted(allowance.plan)},{_micros(allowance.anchor)},"
-        f"{_micros(period.start)},{_micros(period.end)},{allowance.credits}]"
+        f"{_micros(period.start)},{_micros(period.end)},{allowance.credits},{until},{allowance.opened_by}]"
     )
 
 
 def _to_allowance(values: list[Any] | None) -> Allowance | None:
     if values is None:
         return None
-    plan, anchor, start, end, credits = values
-    return Allowance(plan, _instant(anchor), Period(_instant(start), _instant(end)), credits)
+    plan, anchor, start, end, credits = values[:5]
+    paid_from, paid_until, opened_by = values[5:] or (None, None, 0)
+    return Allowance(
+        plan,
+        _instant(anchor),
+        Period(_instant(start), _instant(end)),
+        credits,
+        None if paid_from is None else Period(_instant(paid_from), _instant(paid_until)),
+        opened_by,
+    )

@@ -66,6 +66,7 @@ _TITLES = {
     EntryKind.PLAN_SET: "Plan changed",
     EntryKind.ALLOWANCE_OPENED: "Monthly credits",
     EntryKind.ALLOWANCE_SKIPPED: "Monthly credits were there already",
+    EntryKind.ALLOWANCE_PROLONGED: "Plan paid further",
     EntryKind.BONUS_GRANTED: "Bonus credits",
     EntryKind.GRANT_SCHEDULED: "Credits on their way",
     EntryKind.GRANT_STARTED: "Credits became usable",

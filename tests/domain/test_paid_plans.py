@@ -1,0 +1,193 @@
+"""S14 to S17 for plans that are paid: by the month, by the year, and changed on the way."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tallystick.domain.account import Account, EntryKind
+from tallystick.domain.commands import RenewAllowance, Reverse
+from tallystick.domain.errors import InvalidInput
+from tallystick.domain.periods import Period, add_months
+from tallystick.domain.settle import next_due
+from tests.domain.book import CATALOGUE, DAY, T0, Book
+
+YEAR_END = add_months(T0, 12)
+
+
+@pytest.fixture
+def book() -> Book:
+    """An account on PLUS, of 500 a month."""
+    book = Book()
+    book.set_plan("plus")
+    return book
+
+
+def account_of(book: Book) -> Account:
+    assert book.account is not None
+    return book.account
+
+
+def yearly(book: Book, plan: str = "plus") -> None:
+    book.renew(plan, T0, YEAR_END, months=12)
+
+
+def test_s15_a_paid_year_opens_an_allowance_each_month_counted_from_its_start(book: Book) -> None:
+    yearly(book)
+    book.spend(120)
+    ends = []
+    for month in range(12):
+        book.now = add_months(T0, month)
+        book.settle()
+        account = account_of(book)
+        assert (account.monthly, account.plan) == (500 if month else 380, "plus")
+        assert account.allowance is not None
+        ends.append(account.allowance.period.end)
+    assert ends[:3] == [datetime(2026, month, day, 9, 30, tzinfo=UTC) for month, day in ((2, 28), (3, 31), (4, 30))]
+    assert ends[-1] == YEAR_END
+    opened = [e for e in book.entries if e.kind is EntryKind.ALLOWANCE_OPENED]
+    assert len(opened) == 12
+
+
+def test_s15_after_the_paid_year_nothing_opens_until_the_next_invoice(book: Book) -> None:
+    yearly(book)
+    book.now = YEAR_END + DAY
+    # Nobody looked for a year: of the months that were missed the last one opens, and lapses with the year.
+    assert [entry.amount for entry in book.settle()] == [-500, 500, -500]
+    assert account_of(book).monthly == 0
+    assert next_due(account_of(book), CATALOGUE) is None
+    book.renew("plus", YEAR_END, add_months(T0, 24), months=12)
+    assert account_of(book).monthly == 500
+
+
+def test_s14_missed_months_of_a_paid_year_collapse_into_the_current_one(book: Book) -> None:
+    yearly(book)
+    book.now = add_months(T0, 5) + DAY
+    lapsed, opened = book.settle()
+    assert (lapsed.kind, lapsed.amount) == (EntryKind.LAPSED, -500)
+    assert (opened.kind, opened.effective_at) == (EntryKind.ALLOWANCE_OPENED, add_months(T0, 5))
+    assert account_of(book).monthly == 500
+
+
+def test_s15_a_year_whose_invoice_is_seen_late_opens_the_month_that_is_running(book: Book) -> None:
+    book.now = add_months(T0, 2) + DAY
+    yearly(book)
+    account = account_of(book)
+    assert account.allowance is not None
+    assert account.allowance.period == Period(add_months(T0, 2), add_months(T0, 3))
+    assert account.monthly == 500
+
+
+def test_s14_the_next_month_of_a_paid_year_is_what_time_changes_next(book: Book) -> None:
+    yearly(book)
+    assert next_due(account_of(book), CATALOGUE) == add_months(T0, 1)
+    book.spend(500)
+    assert next_due(account_of(book), CATALOGUE) == add_months(T0, 1)
+
+
+def test_s16_an_account_that_has_left_a_paid_year_is_on_free_from_the_month_s_end(book: Book) -> None:
+    yearly(book)
+    book.set_plan("free")
+    assert account_of(book).monthly == 500
+    book.now = add_months(T0, 1)
+    book.settle()
+    assert account_of(book).monthly == 25
+
+
+def test_s16_a_paid_year_that_is_taken_up_again_goes_on(book: Book) -> None:
+    yearly(book)
+    book.set_plan("free")
+    book.now = add_months(T0, 1)
+    book.settle()
+    book.set_plan("plus")
+    assert account_of(book).monthly == 500
+    book.now = add_months(T0, 2)
+    book.settle()
+    assert account_of(book).monthly == 500
+
+
+def test_s17_an_upgrade_between_paid_plans_adds_its_share_at_once(book: Book) -> None:
+    book.renew("plus", T0, T0 + 30 * DAY)
+    book.spend(500)
+    book.now = T0 + 10 * DAY
+    (entry,) = book.set_plan("pro")
+    assert (entry.amount, entry.monthly) == (1_500 * 20 // 30, 1_000)
+
+
+def test_s17_the_share_counts_from_when_the_plan_was_changed_not_from_when_it_is_heard_of(book: Book) -> None:
+    book.renew("plus", T0, T0 + 30 * DAY)
+    book.now = T0 + 20 * DAY
+    (entry,) = book.set_plan("pro", since=T0 + 10 * DAY)
+    assert entry.amount == 1_000
+
+
+def test_s17_a_paid_plan_adds_nothing_to_an_allowance_that_was_not_paid_for() -> None:
+    book = Book()
+    (entry,) = book.set_plan("pro")
+    assert (entry.amount, entry.monthly) == (0, 25)
+
+
+def test_s17_switching_between_paid_plans_back_and_forth_creates_nothing(book: Book) -> None:
+    book.renew("plus", T0, T0 + 30 * DAY)
+    for _ in range(3):
+        book.set_plan("pro")
+        book.set_plan("plus")
+    assert account_of(book).monthly == 2_000
+
+
+def test_s17_a_downgrade_within_a_paid_year_takes_effect_with_the_next_month(book: Book) -> None:
+    book.set_plan("pro")
+    yearly(book, "pro")
+    book.set_plan("plus")
+    assert account_of(book).monthly == 2_000
+    book.now = add_months(T0, 1)
+    book.settle()
+    assert account_of(book).monthly == 500
+
+
+def test_s17_changing_from_months_to_years_does_not_open_the_running_month_anew(book: Book) -> None:
+    book.renew("plus", T0, add_months(T0, 1))
+    book.spend(450)
+    book.now = T0 + 10 * DAY
+    paid_until = add_months(book.now, 12)
+    (entry,) = book.renew("plus", book.now, paid_until, months=12, prolongs=True)
+    assert (entry.kind, entry.amount, entry.monthly) == (EntryKind.ALLOWANCE_PROLONGED, 0, 50)
+    changed = book.now
+    book.now = add_months(T0, 1)
+    book.settle()
+    # From 28 February to 10 March of the month that began on 10 February.
+    assert account_of(book).monthly == 500 * 10 // 28
+    book.now = add_months(changed, 1)
+    book.settle()
+    assert account_of(book).monthly == 500
+
+
+def test_s17_changing_from_years_to_months_and_back_creates_nothing(book: Book) -> None:
+    yearly(book)
+    for hour in range(1, 4):
+        book.now = T0 + timedelta(hours=hour)
+        end = add_months(book.now, 1 if hour % 2 else 12)
+        book.renew("plus", book.now, end, months=1 if hour % 2 else 12, prolongs=True)
+    assert account_of(book).monthly == 500
+
+
+def test_s15_time_that_is_paid_by_a_change_opens_an_allowance_when_none_is_running(book: Book) -> None:
+    book.renew("plus", T0, T0 + 30 * DAY)
+    book.now = T0 + 40 * DAY
+    lapsed, opened = book.renew("plus", book.now, add_months(book.now, 1), prolongs=True)
+    assert (lapsed.kind, lapsed.amount) == (EntryKind.LAPSED, -500)
+    assert (opened.kind, opened.monthly) == (EntryKind.ALLOWANCE_OPENED, 500)
+
+
+def test_s13_what_was_spent_before_a_paid_upgrade_or_prolongation_comes_back(book: Book) -> None:
+    book.renew("plus", T0, T0 + 30 * DAY)
+    spent = book.spend(500)
+    book.set_plan("pro")
+    book.renew("pro", T0 + DAY, add_months(T0, 12), months=12, prolongs=True)
+    entry = book.do(Reverse(account_id="acme", key=book.key(), entry=spent.seq))[-1]
+    assert (entry.amount, entry.lapsed) == (500, ())
+
+
+@pytest.mark.parametrize("months", [0, 37, True, 1.0, "12"])
+def test_s15_a_paid_period_has_a_sensible_number_of_months(months: object) -> None:
+    with pytest.raises(InvalidInput, match="months"):
+        RenewAllowance(account_id="a", key="k", plan="plus", period=Period(T0, YEAR_END), months=months)  # type: ignore[arg-type]
