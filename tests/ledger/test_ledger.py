@@ -55,6 +55,20 @@ async def test_s7_the_same_key_50_times_in_parallel_is_one_entry_and_49_replays(
     assert (await ledger.account("acme")).available == 22
 
 
+async def test_any_text_a_command_may_carry_comes_back_as_it_was(ledger: Ledger) -> None:
+    texts = ["".join(map(chr, range(1, 32))), "\x1e", "\x1f", "", "NULL", '"\\{,}', "Grüße, 世界 🎟"]
+    await opened(ledger, bonus=100)
+    await asyncio.gather(
+        *(
+            ledger.submit(Spend(account_id="acme", key=f'"{n},\\{{}}', amount=1, operation=text))
+            for n, text in enumerate(texts)
+        )
+    )
+    found = await asyncio.gather(*(ledger.entry_by_key("acme", f'"{n},\\{{}}') for n in range(len(texts))))
+    assert [None if entry is None else entry.reason for entry in found] == texts
+    await assert_proven(ledger)
+
+
 async def test_s7_the_same_key_for_another_request_is_a_conflict_and_changes_nothing(ledger: Ledger) -> None:
     await opened(ledger)
     await ledger.submit(spend("k", 3))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from tallystick.domain.frozen import cheaply_made
 from tallystick.domain.periods import Period
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -29,6 +30,7 @@ class GrantKind(StrEnum):
         return 30 if self is GrantKind.PROMOTIONAL else 50
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Grant:
     """One lot of credits. `id` is the number of the entry that made it, unique within its account.
@@ -147,6 +149,7 @@ class Scheduled:
     allowance: Allowance | None
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Account:
     """Everything `decide` needs to know of one account.
@@ -183,6 +186,7 @@ class Account:
         return self.allowance.period.end
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One immutable line of an account's ledger, with the balances after it (S4, S5).

@@ -94,12 +94,14 @@ def next_due(account: Account, catalogue: Catalogue) -> datetime | None:
 
     Counted from the state as it is written, so it can lie in the past: then `settle` has work to do.
     """
-    instants = [g.expires_at for g in account.grants if g.expires_at is not None and g.free]
-    instants += [h.expires_at for h in account.holds]
-    instants += [s.grant.effective_at for s in account.scheduled]
+    instants = [g.expires_at for g in account.grants if g.expires_at is not None and g.remaining > g.held]
+    if account.holds:
+        instants += [h.expires_at for h in account.holds]
+    if account.scheduled:
+        instants += [s.grant.effective_at for s in account.scheduled]
     if account.allowance is not None and _goes_on(account, account.allowance, catalogue) is not None:
         instants.append(account.allowance.period.end)
-    return min(instants, default=None)
+    return min(instants) if instants else None
 
 
 def allowance_grant(account: Account, allowance: Allowance, effective_at: datetime) -> Grant:

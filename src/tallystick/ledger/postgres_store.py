@@ -71,6 +71,8 @@ _PLANNER = {
 }
 
 _TEXT = ("text", "json")
+# Ids and keys are visible characters and JSON escapes all others, so these two occur in no text of a ledger.
+_BETWEEN, _NULL = "\x1f", "\x1e"
 _ACCOUNT_TYPES = ("text", "text", "bigint", "bigint", "bigint", "bigint", "bigint", "timestamptz", "text")
 _ENTRY_TYPES = (
     *("text", "bigint", "text"),
@@ -81,17 +83,19 @@ _ENTRY_TYPES = (
 
 
 def _unnest(types: Sequence[str], after: int = 0) -> str:
-    """The columns as arrays. All but text goes as an array's literal: the driver looks at each element else."""
+    """The columns of many rows, each as one text: the driver would look at every element of an array."""
     return ", ".join(
-        f"${n}::text[]::{type}[]" if type in _TEXT else f"${n}::text::{type}[]"
+        f"string_to_array(${n}, E'\\x1f', E'\\x1e')::{type}[]" if type in _TEXT else f"${n}::text::{type}[]"
         for n, type in enumerate(types, after + 1)
     )
 
 
-def _columns(rows: Iterable[tuple[Any, ...]], types: Sequence[str]) -> list[Any]:
+def _columns(rows: Iterable[tuple[Any, ...]], types: Sequence[str]) -> list[str]:
     columns = list(zip(*rows, strict=True)) or [()] * len(types)
     return [
-        values if type in _TEXT else f"{{{','.join([_literal(value) for value in values])}}}"
+        _BETWEEN.join([_NULL if value is None else value for value in values])
+        if type in _TEXT
+        else f"{{{','.join([_literal(value) for value in values])}}}"
         for values, type in zip(columns, types, strict=True)
     ]
 
