@@ -47,7 +47,7 @@ steps = st.one_of(
     st.tuples(st.just("capture"), numbers, st.integers(1, 600)),
     st.tuples(st.just("release"), numbers),
     st.tuples(st.just("reverse"), numbers),
-    st.tuples(st.just("claw back"), numbers, st.integers(1, 300)),
+    st.tuples(st.just("claw back"), numbers, st.integers(0, 300), st.booleans()),
     st.tuples(st.just("remove"), st.integers(1, 100)),
     st.tuples(st.just("plan"), plans),
     st.tuples(st.just("renew"), plans, days, st.integers(1, 60)),
@@ -58,7 +58,7 @@ steps = st.one_of(
 
 @settings(max_examples=600, deadline=None)
 @given(life=st.lists(steps, max_size=40))
-def test_s5_s6_s10_s12_s13_s24_hold_through_any_life(life: list[tuple[Any, ...]]) -> None:
+def test_s5_s6_s10_s12_s13_s23_s24_s25_hold_through_any_life(life: list[tuple[Any, ...]]) -> None:
     now = T0
     outcome = decide(None, OpenAccount(account_id="a", plan="free"), now, CATALOGUE)
     assert not isinstance(outcome, Refusal)
@@ -107,8 +107,9 @@ def _command(step: tuple[Any, ...], key: str, now: datetime) -> Command:
             return Release(account_id="a", key=key, hold=hold)
         case ("reverse", entry):
             return Reverse(account_id="a", key=key, entry=entry)
-        case ("claw back", grant, amount):
-            return ClawBack(account_id="a", key=key, grant=grant, amount=amount)
+        case ("claw back", grant, total, frozen):
+            version = int(key.removeprefix("k")) + 1
+            return ClawBack(account_id="a", key=key, grant=grant, total=total, version=version, frozen=frozen)
         case ("remove", amount):
             return Remove(account_id="a", key=key, amount=amount, reason="correction")
         case ("plan", plan):
@@ -127,10 +128,14 @@ def _check(account: Account, now: datetime) -> None:
     bonus = [g.remaining for g in account.grants if g.kind is not GrantKind.ALLOWANCE]
     assert account.bonus == sum(bonus)
     assert account.monthly + account.bonus == sum(g.remaining for g in account.grants)
-    assert account.held == sum(h.amount for h in account.holds) == sum(g.held for g in account.grants)
-    assert account.debt == sum(d.amount for d in account.debts)
+    assert sum(h.amount for h in account.holds) == sum(g.held for g in account.grants)
+    assert account.held == sum(h.amount for h in account.holds) + account.frozen
+    assert account.debt == sum(c.owed for c in account.clawbacks)
+    assert all(0 <= c.owed <= c.total for c in account.clawbacks)
+    frozen = {c.grant_id for c in account.clawbacks if c.frozen}
+    assert all(g.frozen is (g.id in frozen) for g in account.grants)
     assert all(now < h.expires_at for h in account.holds)
-    assert not any(g.free for g in account.grants for d in account.debts if g.id == d.grant_id)
+    assert not any(g.free for g in account.grants for c in account.clawbacks if c.owed and g.id == c.grant_id)
     assert list(account.grants) == sorted(account.grants, key=lambda g: g.burn_key)
     for grant in account.grants:
         assert grant.remaining > 0

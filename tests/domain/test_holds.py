@@ -53,8 +53,8 @@ def reverse(book: Book, entry: Entry) -> list[Entry]:
     return book.do(Reverse(account_id="acme", key=book.key(), entry=entry.seq))
 
 
-def claw_back(book: Book, grant: Entry, amount: int) -> list[Entry]:
-    return book.do(ClawBack(account_id="acme", key=book.key(), grant=grant.seq, amount=amount))
+def claw_back(book: Book, grant: Entry, total: int) -> list[Entry]:
+    return book.do(ClawBack(account_id="acme", key=book.key(), grant=grant.seq, total=total, version=book.keys))
 
 
 def test_s12_a_hold_sets_credits_aside_in_burn_order(book: Book) -> None:
@@ -258,7 +258,7 @@ def test_s24_what_returns_to_a_grant_that_was_taken_back_repays_its_debt(book: B
 def test_s24_only_bonus_grants_are_taken_back_and_no_more_than_they_were(book: Book) -> None:
     bonus = book.grant(200)
     for grant, amount in ((1, 5), (bonus.seq, 201), (99, 1)):
-        refusal = book.try_(ClawBack(account_id="acme", key="x", grant=grant, amount=amount))
+        refusal = book.try_(ClawBack(account_id="acme", key="x", grant=grant, total=amount, version=1))
         assert isinstance(refusal, NotABonusGrant)
 
 

@@ -109,11 +109,22 @@ async def test_s13_concurrent_reversals_return_the_credits_once(ledger: Ledger, 
 async def test_s24_debt_survives_a_restart(ledger: Ledger, other: Ledger) -> None:
     granted = await ledger.submit(GrantBonus(account_id="a", key="g", credits=10))
     await ledger.submit(spend("s", 30))
-    await ledger.submit(ClawBack(account_id="a", key="c", grant=granted.entry.seq, amount=10))
+    await ledger.submit(ClawBack(account_id="a", key="c", grant=granted.entry.seq, total=10, version=1))
     assert (await other.account("a")).debt == 5
     await other.submit(GrantBonus(account_id="a", key="g2", credits=8))
     account = await ledger.account("a")
     assert (account.bonus, account.debt) == (3, 0)
+    assert (await verify(ledger)).differences == []
+
+
+async def test_s25_what_is_frozen_survives_a_restart(ledger: Ledger, other: Ledger) -> None:
+    granted = await ledger.submit(GrantBonus(account_id="a", key="g", credits=10))
+    grant = granted.entry.seq
+    await ledger.submit(ClawBack(account_id="a", key="f", grant=grant, total=4, version=1, frozen=True))
+    account = await other.account("a")
+    assert (account.bonus, account.frozen, account.available) == (6, 6, 25)
+    await other.submit(ClawBack(account_id="a", key="t", grant=grant, total=0, version=2))
+    assert (await ledger.account("a")).available == 35
     assert (await verify(ledger)).differences == []
 
 

@@ -224,7 +224,7 @@ async def test_s12_s24_settings_say_what_is_set_aside_and_what_is_owed(
     grant = (await ledger.submit(GrantBonus(account_id=account_id, key="g", credits=40))).entry
     await ledger.submit(Spend(account_id=account_id, key="s", amount=58))
     await ledger.submit(PlaceHold(account_id=account_id, key="h", amount=7))
-    await ledger.submit(ClawBack(account_id=account_id, key="c", grant=grant.seq, amount=40))
+    await ledger.submit(ClawBack(account_id=account_id, key="c", grant=grant.seq, total=40, version=1))
     page = (await browser.get("/settings")).text
     assert re.search(r'data-testid="held">7 credits are set aside', page)
     assert re.search(r'data-testid="debt">40 credits were taken back', page)

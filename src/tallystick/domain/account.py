@@ -35,7 +35,8 @@ class GrantKind(StrEnum):
 class Grant:
     """One lot of credits. `id` is the number of the entry that made it, unique within its account.
 
-    `held` of what remains is set aside by holds (S12).
+    `held` of what remains is set aside by holds (S12). While its payment is disputed it is `frozen`: nothing
+    of it can be spent or held anew (S25).
     """
 
     id: int
@@ -45,11 +46,22 @@ class Grant:
     effective_at: datetime
     expires_at: datetime | None
     held: int = 0
+    frozen: bool = False
 
     @property
     def free(self) -> int:
+        """What can be spent of it."""
+        return 0 if self.frozen else self.remaining - self.held
+
+    @property
+    def unheld(self) -> int:
         """What no hold has set aside."""
         return self.remaining - self.held
+
+    @property
+    def aside(self) -> int:
+        """What is set aside of it, by holds or because it is frozen: its part of the account's `held` (S6)."""
+        return self.remaining if self.frozen else self.held
 
     @property
     def burn_key(self) -> tuple[int, datetime, datetime, int]:
@@ -88,11 +100,18 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Debt:
-    """Credits of one grant that were taken back after they had been used, and are still owed (S24)."""
+class Clawback:
+    """How much of one bonus grant has been taken back, all in all (S23, S25).
+
+    `owed` of the `total` had been used by then and is still debt (S24). `frozen` says whether what remains
+    of the grant is out of reach. `version` is the highest that a ClawBack of this grant came with.
+    """
 
     grant_id: int
-    amount: int
+    total: int = 0
+    owed: int = 0
+    frozen: bool = False
+    version: int = 0
 
 
 class EntryKind(StrEnum):
@@ -115,6 +134,10 @@ class EntryKind(StrEnum):
     RELEASED = "released"
     REMOVED = "removed"
     CLAWED_BACK = "clawed_back"
+    RESTORED = "restored"
+    FROZEN = "frozen"
+    THAWED = "thawed"
+    CLAWBACK_CONFIRMED = "clawback_confirmed"
     DEBT_REPAID = "debt_repaid"
 
 
@@ -171,13 +194,22 @@ class Account:
     grants: tuple[Grant, ...]
     scheduled: tuple[Scheduled, ...]
     holds: tuple[Hold, ...] = ()
-    debts: tuple[Debt, ...] = ()
+    clawbacks: tuple[Clawback, ...] = ()
     wakes_at: datetime | None = field(default=None, compare=False)
 
     @property
     def available(self) -> int:
         """What can be spent: monthly + bonus - held (S6)."""
         return self.monthly + self.bonus - self.held
+
+    @property
+    def frozen(self) -> int:
+        """How much of `held` is out of reach because its payment is disputed (S25)."""
+        return sum(grant.unheld for grant in self.grants if grant.frozen)
+
+    def clawback_of(self, grant_id: int) -> Clawback:
+        """What has been taken back of a grant so far."""
+        return next((c for c in self.clawbacks if c.grant_id == grant_id), Clawback(grant_id))
 
     def resets_at(self, now: datetime) -> datetime | None:
         """When the allowance that is open at `now` ends, or None when none is open."""
@@ -197,8 +229,8 @@ class Entry:
     much of each (S10). The entry of a command carries its idempotency `key` and the `request` it answered
     (S7). `hold` is the id of the hold it is about, `hold_until` that hold's deadline. A reversal names the
     entry it `reverses`, the grants it `reopened`, and what did not come back because its grant had
-    `lapsed` (S13). `owed` is what became debt of the grant `owed_for`, negative
-    where it was repaid (S24).
+    `lapsed` (S13). `clawback` is what is taken back of a grant from now on, `owed` what became debt by it,
+    negative where debt was repaid or forgiven (S23, S24).
     """
 
     account_id: str
@@ -224,8 +256,8 @@ class Entry:
     reverses: int | None = None
     reopened: tuple[Grant, ...] = ()
     lapsed: tuple[Lot, ...] = ()
+    clawback: Clawback | None = None
     owed: int = 0
-    owed_for: int | None = None
 
     @property
     def available(self) -> int:

@@ -283,17 +283,26 @@ class Remove(_Keyed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClawBack(_Keyed):
-    """Take credits back from the bonus grant number `grant`; what was used of it already becomes debt (S24)."""
+    """Let exactly `total` credits of the bonus grant number `grant` be taken back, no more and no less (S23).
+
+    What was used of it already becomes debt (S24); what was taken too much is restored. With `frozen`,
+    what remains of the grant is out of reach as well (S25). The wish is absolute, so it does not matter how
+    often, or from where, it is said; of two that cross, the one with the higher `version` counts.
+    """
 
     grant: int
-    amount: int
+    total: int
+    version: int
+    frozen: bool = False
     reason: str = ""
     reference: str | None = None
 
     def __post_init__(self) -> None:
         self._check()
         _require_number(self.grant, "grant")
-        require_credits(self.amount)
+        if self.total != 0 or isinstance(self.total, bool):
+            require_credits(self.total, "total")
+        _require_number(self.version, "version")
         _require_text(self.reason, "reason")
 
 

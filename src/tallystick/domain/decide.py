@@ -78,7 +78,7 @@ def decide(
         case Remove():
             outcome = _remove(account, command, now, catalogue)
         case ClawBack():
-            outcome = claw_back(account, command, now, past)
+            outcome = claw_back(account, command, now, catalogue, past)
         case RenewAllowance():
             outcome = _renew_allowance(account, command, now, catalogue)
         case SetPlan():

@@ -184,6 +184,20 @@ class TooManyHolds(Refusal):
         )
 
 
+class ClawbackSuperseded(Refusal):
+    """A later look at the payment was acted on already, so this one is out of date (S27)."""
+
+    code = "clawback_superseded"
+
+    def __init__(self, grant: int, version: int) -> None:
+        super().__init__(
+            f"What is taken back of grant {grant} was decided by version {version} or a later one already. "
+            "Nothing was changed.",
+            grant=grant,
+            version=version,
+        )
+
+
 class NotABonusGrant(Refusal):
     """A number that is not that of a bonus grant of so many credits."""
 

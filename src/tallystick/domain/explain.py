@@ -26,6 +26,10 @@ RULES = {
     EntryKind.RELEASED: "S12: a hold that is released, or whose deadline passes, gives everything back.",
     EntryKind.REMOVED: "An operator's correction, taken in burn order.",
     EntryKind.CLAWED_BACK: "S23, S24: taken from that grant first; what was used of it becomes debt.",
+    EntryKind.RESTORED: "S23, S25: a refund that failed, or a dispute that was won, is undone; debt for it is forgiven.",
+    EntryKind.FROZEN: "S25: while its payment is disputed, what remains of a grant is out of reach.",
+    EntryKind.THAWED: "S25: the dispute is over, so what remains of the grant can be spent again.",
+    EntryKind.CLAWBACK_CONFIRMED: "S27: the payment was looked at while another look was under way; this one counts.",
     EntryKind.DEBT_REPAID: "S24: debt is repaid first from the next bonus grant.",
 }
 """The rule behind each kind of entry."""

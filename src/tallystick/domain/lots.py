@@ -16,9 +16,11 @@ _Change = Callable[[Grant, int], Grant]
 
 
 def burn(grants: Grants, amount: int) -> tuple[Lot, ...]:
-    """Which grants `amount` comes from, what holds have set aside left out (S10). There must be enough."""
+    """Which grants `amount` comes from, what is set aside left out (S10). There must be enough."""
     lots = []
     for grant in grants:
+        if grant.frozen:
+            continue
         taken = min(grant.remaining - grant.held, amount)
         if taken:
             lots.append(Lot(grant.id, grant.kind, taken))
@@ -31,6 +33,16 @@ def burn(grants: Grants, amount: int) -> tuple[Lot, ...]:
 def take(grants: Grants, lots: tuple[Lot, ...]) -> Grants:
     """Take `lots` out of what is free in their grants; an empty grant is dropped."""
     return _change(grants, lots, _taken)
+
+
+def take_unheld(grants: Grants, lots: tuple[Lot, ...]) -> Grants:
+    """Take `lots` out of what no hold has set aside, be it frozen or not (S12, S25)."""
+    return _change(grants, lots, _taken_unheld)
+
+
+def freeze(grants: Grants, grant_id: int, frozen: bool) -> Grants:
+    """Put what remains of a grant out of reach, or within reach again (S25)."""
+    return tuple(replace(g, frozen=frozen) if g.id == grant_id and g.frozen is not frozen else g for g in grants)
 
 
 def set_aside(grants: Grants, lots: tuple[Lot, ...]) -> Grants:
@@ -131,12 +143,20 @@ def _changed(grant: Grant, lot: Lot, change: _Change) -> Grant:
 
 
 def _with(grant: Grant, remaining: int, held: int) -> Grant:
-    return Grant(grant.id, grant.kind, remaining, grant.priority, grant.effective_at, grant.expires_at, held)
+    return Grant(
+        grant.id, grant.kind, remaining, grant.priority, grant.effective_at, grant.expires_at, held, grant.frozen
+    )
 
 
 def _taken(grant: Grant, amount: int) -> Grant:
     if amount > grant.free:
         raise ValueError(f"grant {grant.id} has {grant.free} free credits left, not {amount}")
+    return _with(grant, grant.remaining - amount, grant.held)
+
+
+def _taken_unheld(grant: Grant, amount: int) -> Grant:
+    if amount > grant.unheld:
+        raise ValueError(f"grant {grant.id} has {grant.unheld} credits left that are not held, not {amount}")
     return _with(grant, grant.remaining - amount, grant.held)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from tallystick.domain.account import (
     Account,
     Allowance,
-    Debt,
+    Clawback,
     Entry,
     EntryKind,
     Grant,
@@ -18,7 +18,7 @@ from tallystick.domain.account import (
     Lot,
     Scheduled,
 )
-from tallystick.domain.lots import add, end_allowance, give_back, let_go, set_aside, start, take
+from tallystick.domain.lots import add, end_allowance, freeze, give_back, let_go, set_aside, start, take, take_unheld
 
 # Taking from grants never brings a deadline nearer, so these leave `wakes_at` as it is.
 _NO_NEW_DEADLINE = frozenset((EntryKind.SPENT, EntryKind.REMOVED))
@@ -59,19 +59,17 @@ def record(
     reverses: int | None = None,
     reopened: tuple[Grant, ...] = (),
     lapsed: tuple[Lot, ...] = (),
-    owed: int = 0,
-    owed_for: int | None = None,
+    clawback: Clawback | None = None,
 ) -> tuple[Account, Entry]:
     """Write the next entry of `account`: returns the account after it, and the entry.
 
     The facts alone decide the effect. `lots` are taken from their grants, unless the kind says otherwise:
     a hold sets them aside, a reversal returns them, GRANT_STARTED names the scheduled grant that becomes
     usable. `grant` is added, or in a GRANT_SCHEDULED entry kept until it is effective together with the
-    `allowance` it will open. `plan` and `allowance` replace what was there. `debts` come and go with CLAWED_BACK, which adds
-    `owed`, and DEBT_REPAID. Raises ValueError when the facts do not fit the account, which `decide` never
-    writes.
+    `allowance` it will open. `plan`, `allowance` and `clawback` replace what was there: what is owed changes with
+    the latter. Raises ValueError when the facts do not fit the account, which `decide` never writes.
     """
-    grants, scheduled, holds, debts = account.grants, account.scheduled, account.holds, account.debts
+    grants, scheduled, holds, clawbacks = account.grants, account.scheduled, account.holds, account.clawbacks
     monthly, bonus, held, debt = account.monthly, account.bonus, account.held, account.debt
     now_allowance = account.allowance if allowance is None else allowance
     seq = account.seq + 1
@@ -88,11 +86,18 @@ def record(
             moved = 0
         case EntryKind.CAPTURED | EntryKind.RELEASED:
             ended, holds = _without_hold(holds, hold)
-            grants = take(let_go(grants, ended.lots), lots)
-            held -= ended.amount
+            grants = take_unheld(let_go(grants, ended.lots), lots)
+            held = _aside(grants)
         case EntryKind.REVERSED:
             grants = give_back(grants, lots, reopened)
+            held = _aside(grants)
             moved = 1
+        case EntryKind.CLAWED_BACK | EntryKind.RESTORED | EntryKind.FROZEN | EntryKind.THAWED if clawback is not None:
+            restores = kind is EntryKind.RESTORED
+            grants = give_back(grants, lots, reopened) if restores else take_unheld(grants, lots)
+            grants = freeze(grants, clawback.grant_id, clawback.frozen)
+            held = _aside(grants)
+            moved = 1 if restores else -1
         case EntryKind.GRANT_STARTED:
             grants, scheduled = start(
                 grants if allowance is None else end_allowance(grants, effective_at), scheduled, lots
@@ -111,9 +116,11 @@ def record(
                     monthly += grant.remaining
                 else:
                     bonus += grant.remaining
-            if owed_for is not None:
-                debts = _with_debt(debts, owed_for, owed)
-                debt += owed
+    if clawback is not None:
+        if not 0 <= clawback.owed <= clawback.total:
+            raise ValueError(f"{clawback.owed} credits of grant {clawback.grant_id} are owed of {clawback.total}")
+        debt += clawback.owed - account.clawback_of(clawback.grant_id).owed
+        clawbacks = _with_clawback(clawbacks, clawback)
     if moved:
         for lot in lots:
             if lot.kind is GrantKind.ALLOWANCE:
@@ -132,7 +139,7 @@ def record(
         grants,
         scheduled,
         holds,
-        debts,
+        clawbacks,
         account.wakes_at if kind in _NO_NEW_DEADLINE else first_deadline(grants, scheduled, holds, now_allowance),
     )
     entry = Entry(
@@ -159,8 +166,8 @@ def record(
         reverses,
         reopened,
         lapsed,
-        owed,
-        owed_for,
+        clawback,
+        debt - account.debt,
     )
     return after, entry
 
@@ -204,10 +211,12 @@ def _without_hold(holds: tuple[Hold, ...], id: int | None) -> tuple[Hold, tuple[
     return ended, tuple(h for h in holds if h is not ended)
 
 
-def _with_debt(debts: tuple[Debt, ...], grant_id: int, change: int) -> tuple[Debt, ...]:
-    before = next((d for d in debts if d.grant_id == grant_id), None)
-    after = Debt(grant_id, change + (0 if before is None else before.amount))
-    if after.amount < 0:
-        raise ValueError(f"grant {grant_id} is not owed {-change} credits")
-    others = tuple(d for d in debts if d is not before)
-    return (*others, after) if after.amount else others
+def _aside(grants: tuple[Grant, ...]) -> int:
+    return sum(grant.aside for grant in grants)
+
+
+def _with_clawback(clawbacks: tuple[Clawback, ...], after: Clawback) -> tuple[Clawback, ...]:
+    """In the order in which they first came, so that the oldest debt is repaid first (S24)."""
+    if any(c.grant_id == after.grant_id for c in clawbacks):
+        return tuple(after if c.grant_id == after.grant_id else c for c in clawbacks)
+    return (*clawbacks, after)

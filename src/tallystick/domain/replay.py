@@ -9,7 +9,7 @@ from tallystick.domain.account import Account, Entry
 from tallystick.domain.errors import TallystickError
 from tallystick.domain.record import blank, record
 
-_DERIVED = ("seq", "amount", "monthly", "bonus", "held", "debt")
+_DERIVED = ("seq", "amount", "monthly", "bonus", "held", "debt", "owed")
 
 
 class LedgerMismatch(TallystickError):
@@ -56,8 +56,7 @@ class Replay:
                 reverses=entry.reverses,
                 reopened=entry.reopened,
                 lapsed=entry.lapsed,
-                owed=entry.owed,
-                owed_for=entry.owed_for,
+                clawback=entry.clawback,
             )
         except ValueError as error:
             raise LedgerMismatch(f"Account {account_id}, entry {entry.seq}: {error}.") from error

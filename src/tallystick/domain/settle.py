@@ -5,13 +5,13 @@ anything looks.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from tallystick.domain.account import (
     Account,
     Allowance,
-    Debt,
+    Clawback,
     Entry,
     EntryKind,
     Grant,
@@ -136,10 +136,10 @@ def lapse(
 
 
 def repay(
-    account: Account, grant: Grant, debt: Debt, *, at: datetime, now: datetime
+    account: Account, grant: Grant, debt: Clawback, *, at: datetime, now: datetime
 ) -> tuple[Account, tuple[Entry, ...]]:
-    """Repay `debt` from `grant`, as far as it goes (S24)."""
-    amount = min(grant.free, debt.amount)
+    """Repay what is owed of `debt` from `grant`, as far as it goes (S24)."""
+    amount = min(grant.free, debt.owed)
     return _one(
         record(
             account,
@@ -147,8 +147,7 @@ def repay(
             effective_at=at,
             recorded_at=now,
             lots=(Lot(grant.id, grant.kind, amount),),
-            owed=-amount,
-            owed_for=debt.grant_id,
+            clawback=replace(debt, owed=debt.owed - amount),
         )
     )
 
@@ -156,11 +155,11 @@ def repay(
 def repay_from(account: Account, grant_id: int, *, at: datetime, now: datetime) -> tuple[Account, tuple[Entry, ...]]:
     """Repay what the account owes from a bonus grant that has just arrived, oldest debt first (S24)."""
     entries: list[Entry] = []
-    while account.debts:
+    while (debt := next((c for c in account.clawbacks if c.owed), None)) is not None:
         grant = next((g for g in account.grants if g.id == grant_id and g.free), None)
         if grant is None or grant.kind is GrantKind.ALLOWANCE:
             break
-        account, new = repay(account, grant, account.debts[0], at=at, now=now)
+        account, new = repay(account, grant, debt, at=at, now=now)
         entries.extend(new)
     return account, tuple(entries)
 
@@ -186,10 +185,10 @@ def _one(written: tuple[Account, Entry]) -> tuple[Account, tuple[Entry, ...]]:
     return account, (entry,)
 
 
-def _to_repay(account: Account) -> tuple[Grant, Debt] | None:
+def _to_repay(account: Account) -> tuple[Grant, Clawback] | None:
     """A grant whose credits were taken back, and to which some that were held or spent have returned (S24)."""
-    for debt in account.debts:
-        for grant in account.grants:
+    for debt in account.clawbacks:
+        for grant in account.grants if debt.owed else ():
             if grant.id == debt.grant_id and grant.free:
                 return grant, debt
     return None

@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tallystick.domain.account import Account, Entry, EntryKind, GrantKind, Lot
+from tallystick.domain.account import Account, Clawback, Entry, EntryKind, Grant, GrantKind, Lot
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import ClawBack, Reverse
-from tallystick.domain.errors import AlreadyReversed, NotABonusGrant, NotReversible, Refusal, UnknownEntry
+from tallystick.domain.errors import (
+    AlreadyReversed,
+    ClawbackSuperseded,
+    NotABonusGrant,
+    NotReversible,
+    Refusal,
+    UnknownEntry,
+)
 from tallystick.domain.record import record
 from tallystick.domain.settle import Decision, settle_after
 
@@ -50,7 +57,7 @@ def reverse(
         else:
             returned.append(lot)
             if origin.grant is not None:
-                reopened.append(replace(origin.grant, remaining=lot.amount))
+                reopened.append(_reopened(account, origin.grant, lot.amount))
     account, entry = record(
         account,
         EntryKind.REVERSED,
@@ -77,25 +84,55 @@ def _is_over(account: Account, origin: Entry, now: datetime) -> bool:
     return current is None or grant.id < current.opened_by
 
 
-def claw_back(account: Account, command: ClawBack, now: datetime, past: Past) -> Decision | Refusal:
-    """Take credits back from a bonus grant; what is not there any more becomes debt."""
+def _reopened(account: Account, granted: Grant, remaining: int) -> Grant:
+    """A grant that was used up, with so much in it again; still out of reach if it was frozen meanwhile (S25)."""
+    return replace(granted, remaining=remaining, frozen=account.clawback_of(granted.id).frozen)
+
+
+def claw_back(
+    account: Account, command: ClawBack, now: datetime, catalogue: Catalogue, past: Past
+) -> Decision | Refusal:
+    """Bring what is taken back of a bonus grant to the command's total, up or down."""
     origin = past.origins.get(command.grant)
     granted = None if origin is None else origin.grant
-    if granted is None or granted.kind is GrantKind.ALLOWANCE or granted.remaining < command.amount:
-        return NotABonusGrant(command.grant, command.amount)
+    if granted is None or granted.kind is GrantKind.ALLOWANCE or granted.remaining < command.total:
+        return NotABonusGrant(command.grant, command.total)
+    before = account.clawback_of(command.grant)
+    if command.version <= before.version:
+        return ClawbackSuperseded(command.grant, before.version)
     grant = next((g for g in account.grants if g.id == command.grant), None)
-    taken = 0 if grant is None else min(grant.free, command.amount)
+    more = command.total - before.total
+    if more > 0:
+        kind = EntryKind.CLAWED_BACK
+        moved = 0 if grant is None else min(grant.unheld, more)
+        owed = before.owed + more - moved
+    elif more < 0:
+        kind = EntryKind.RESTORED
+        # What is owed of it still is forgiven first; only what was really taken, or repaid, comes back.
+        forgiven = min(before.owed, -more)
+        moved, owed = -more - forgiven, before.owed - forgiven
+    else:
+        moved, owed = 0, before.owed
+        kind = _seen_anew(before, command)
+    clawback = Clawback(command.grant, command.total, owed, command.frozen, command.version)
+    reopens = kind is EntryKind.RESTORED and moved and grant is None
     account, entry = record(
         account,
-        EntryKind.CLAWED_BACK,
+        kind,
         effective_at=now,
         recorded_at=now,
         key=command.key,
         request=command.request,
-        lots=(Lot(granted.id, granted.kind, taken),) if taken else (),
-        owed=command.amount - taken,
-        owed_for=command.grant,
+        lots=(Lot(granted.id, granted.kind, moved),) if moved else (),
+        reopened=(replace(granted, remaining=moved, frozen=command.frozen),) if reopens else (),
+        clawback=clawback,
         reason=command.reason,
         reference=command.reference,
     )
-    return Decision(account, (entry,))
+    return settle_after(account, entry, now, catalogue)
+
+
+def _seen_anew(before: Clawback, command: ClawBack) -> EntryKind:
+    if command.frozen is before.frozen:
+        return EntryKind.CLAWBACK_CONFIRMED
+    return EntryKind.FROZEN if command.frozen else EntryKind.THAWED

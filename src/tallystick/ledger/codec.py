@@ -13,7 +13,7 @@ from typing import Any
 from tallystick.domain.account import (
     Account,
     Allowance,
-    Debt,
+    Clawback,
     Entry,
     EntryKind,
     Grant,
@@ -66,8 +66,8 @@ def account_row(account: Account, due_at: datetime | None) -> tuple[Any, ...]:
     if account.holds:
         holds = [f"[{h.id},{_lots(h.lots)},{_micros(h.expires_at)},{quoted(h.operation)}]" for h in account.holds]
         state += f',"h":{_list(holds)}'
-    if account.debts:
-        state += f',"d":{_list([f"[{debt.grant_id},{debt.amount}]" for debt in account.debts])}'
+    if account.clawbacks:
+        state += f',"c":{_list(map(_clawback, account.clawbacks))}'
     return (
         account.id,
         account.plan,
@@ -103,7 +103,7 @@ def account_from(row: Any) -> Account:
         grants=grants,
         scheduled=scheduled,
         holds=holds,
-        debts=tuple(Debt(grant_id, amount) for grant_id, amount in state.get("d", ())),
+        clawbacks=tuple(map(_to_clawback, state.get("c", ()))),
         wakes_at=first_deadline(grants, scheduled, holds, allowance),
     )
 
@@ -141,8 +141,8 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         detail.append(f'"reopened":{_list(map(_grant, entry.reopened))}')
     if entry.lapsed:
         detail.append(f'"lapsed":{_lots(entry.lapsed)}')
-    if entry.owed_for is not None:
-        detail.append(f'"owed":[{entry.owed_for},{entry.owed}]')
+    if entry.clawback is not None:
+        detail.append(f'"clawback":{_clawback(entry.clawback)},"owed":{entry.owed}')
     return (
         entry.account_id,
         entry.seq,
@@ -182,7 +182,7 @@ def entry_from(row: Any) -> Entry:
     detail = json.loads(text)
     grant = detail.get("grant")
     until = detail.get("hold_until")
-    owed_for, owed = detail.get("owed", (None, 0))
+    clawback = detail.get("clawback")
     return Entry(
         account_id=account_id,
         seq=seq,
@@ -207,8 +207,8 @@ def entry_from(row: Any) -> Entry:
         reverses=reverses,
         reopened=tuple(_to_grant(grant) for grant in detail.get("reopened", ())),
         lapsed=_to_lots(detail.get("lapsed", ())),
-        owed=owed,
-        owed_for=owed_for,
+        clawback=None if clawback is None else _to_clawback(clawback),
+        owed=detail.get("owed", 0),
     )
 
 
@@ -237,10 +237,11 @@ def _to_lots(values: Iterable[Any]) -> tuple[Lot, ...]:
 
 def _grant(grant: Grant) -> str:
     expires = "null" if grant.expires_at is None else _micros(grant.expires_at)
-    held = f",{grant.held}" if grant.held else ""
+    held = f",{grant.held}" if grant.held or grant.frozen else ""
+    frozen = ",1" if grant.frozen else ""
     return (
         f'[{grant.id},"{grant.kind}",{grant.remaining},{grant.priority},'
-        f"{_micros(grant.effective_at)},{expires}{held}]"
+        f"{_micros(grant.effective_at)},{expires}{held}{frozen}]"
     )
 
 
@@ -254,7 +255,18 @@ def _to_grant(values: list[Any]) -> Grant:
         _instant(effective),
         None if expires is None else _instant(expires),
         values[6] if len(values) > 6 else 0,
+        len(values) > 7,
     )
+
+
+def _clawback(clawback: Clawback) -> str:
+    c = clawback
+    return f"[{c.grant_id},{c.total},{c.owed},{int(c.frozen)},{c.version}]"
+
+
+def _to_clawback(values: list[int]) -> Clawback:
+    grant_id, total, owed, frozen, version = values
+    return Clawback(grant_id, total, owed, bool(frozen), version)
 
 
 def _allowance(allowance: Allowance | None) -> str:

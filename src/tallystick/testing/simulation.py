@@ -278,7 +278,10 @@ class _Day:
             case 7:
                 return Reverse(account_id=id, key=key, entry=number)
             case 8:
-                return ClawBack(account_id=id, key=key, grant=number, amount=amount)
+                frozen = chance.random() < 0.3
+                return ClawBack(
+                    account_id=id, key=key, grant=number, total=amount - 1, version=step + 1, frozen=frozen
+                )
             case 9:
                 return SetPlan(account_id=id, key=key, plan=plan)
             case 10:

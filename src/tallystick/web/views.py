@@ -79,6 +79,10 @@ _TITLES = {
     EntryKind.RELEASED: "No longer set aside",
     EntryKind.REMOVED: "Corrected",
     EntryKind.CLAWED_BACK: "Taken back",
+    EntryKind.RESTORED: "Given back",
+    EntryKind.FROZEN: "Frozen",
+    EntryKind.THAWED: "No longer frozen",
+    EntryKind.CLAWBACK_CONFIRMED: "Payment checked",
     EntryKind.DEBT_REPAID: "Debt repaid",
 }
 _LAPSES = {"expired": "Their time was over", "replaced": "New monthly credits took their place"}
