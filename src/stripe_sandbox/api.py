@@ -4,6 +4,9 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,10 +18,13 @@ from stripe_sandbox import (
     catalogue,
     checkout,
     customers,
+    destinations,
     forms,
     parameters,
     payments,
     subscriptions,
+    v2,
+    versions,
     webhooks,
 )
 from stripe_sandbox.errors import StripeError
@@ -28,7 +34,7 @@ from stripe_sandbox.operations import Operation
 from stripe_sandbox.sandbox import API_VERSION, Sandbox, current_request
 from stripe_sandbox.store import Object, public
 
-FAMILIES = (
+V1_FAMILIES = (
     catalogue,
     checkout,
     customers,
@@ -36,25 +42,54 @@ FAMILIES = (
     subscriptions,
     webhooks,
 )
+V2_FAMILIES = (destinations,)
 """Who has routes. A family lists its own in `OPERATIONS`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """What differs between /v1 and /v2: how parameters are written, what is done to an answer, which methods carry
+    an idempotency key, and which parameters the SDK has no type for because it never lets a caller write them."""
+
+    prefix: str
+    families: tuple[ModuleType, ...]
+    read: Callable[[str, bytes], Object]
+    finish: Callable[[Sandbox, Object, list[str]], Object]
+    keyed: frozenset[str]
+    untyped: frozenset[str]
+
+
+def _read_form(query: str, body: bytes) -> Object:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    return forms.decode(pairs + parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+
+
+V1 = Namespace("/v1", V1_FAMILIES, _read_form, expand, frozenset({"POST"}), frozenset())
+V2 = Namespace(
+    "/v2", V2_FAMILIES, v2.given, lambda _, answer, __: answer, frozenset({"POST", "DELETE"}), frozenset({"page"})
+)
+
+
 def routes(sandbox: Sandbox) -> list[Route]:
-    """All routes of the API, and Stripe's answer to any other path under /v1."""
-    api = Api(sandbox)
+    """All routes of the API, and Stripe's answer to any other path below /v1 and /v2."""
+    return [route for namespace in (V1, V2) for route in _routes(Api(sandbox, namespace), namespace)]
+
+
+def _routes(api: "Api", namespace: Namespace) -> list[Route]:
     known = [
-        Route(f"/v1{operation.path}", api.endpoint(operation), methods=[operation.method])
-        for family in FAMILIES
+        Route(f"{namespace.prefix}{operation.path}", api.endpoint(operation), methods=[operation.method])
+        for family in namespace.families
         for operation in family.OPERATIONS
     ]
-    return [*known, Route("/v1/{path:path}", api.unknown, methods=["GET", "POST", "DELETE"])]
+    return [*known, Route(f"{namespace.prefix}/{{path:path}}", api.unknown, methods=["GET", "POST", "DELETE"])]
 
 
 class Api:
-    """Answers requests as Stripe does."""
+    """Answers the requests of one namespace as Stripe does."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, namespace: Namespace) -> None:
         self._sandbox = sandbox
+        self._namespace = namespace
 
     def endpoint(self, operation: Operation) -> Callable[[Request], Any]:
         """The handler of one operation."""
@@ -72,10 +107,11 @@ class Api:
 
     def _answer(self, request: Request, body: bytes, operation: Operation) -> Response:
         request_id = new_id("req")
-        key = request.headers.get("idempotency-key") if request.method == "POST" else None
+        key = self._key(request)
         fingerprint = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).hexdigest()
         try:
             _authenticate(request)
+            versions.of_request(request.headers.get("stripe-version"), API_VERSION)
             with self._sandbox.store.transaction():
                 if key is not None:
                     replay = self._replay(request, key, fingerprint)
@@ -100,12 +136,15 @@ class Api:
             return self._respond(request, request_id, error.status, error.body, executed=None)
 
     def _act(self, request: Request, body: bytes, operation: Operation) -> Object:
-        pairs = parse_qsl(request.url.query, keep_blank_values=True)
-        pairs += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
-        given = parameters.check(forms.decode(pairs), operation.shape)
+        written = self._namespace.read(request.url.query, body)
+        untyped = {name: written.pop(name) for name in self._namespace.untyped if name in written}
+        given = {**parameters.check(written, operation.shape), **untyped}
         paths = given.pop("expand", [])
         answer = operation.act(self._sandbox, request.path_params.get("id", ""), given)
-        return expand(self._sandbox, answer, paths)
+        return self._namespace.finish(self._sandbox, answer, paths)
+
+    def _key(self, request: Request) -> str | None:
+        return request.headers.get("idempotency-key") if request.method in self._namespace.keyed else None
 
     def _replay(self, request: Request, key: str, fingerprint: str) -> Response | None:
         row = self._sandbox.store.connection.execute(
@@ -127,13 +166,16 @@ class Api:
     def _respond(
         self, request: Request, request_id: str, status: int, answer: Object, *, executed: str | None
     ) -> Response:
-        headers = {"Request-Id": request_id, "Stripe-Version": API_VERSION}
-        key = request.headers.get("idempotency-key")
-        if request.method == "POST" and key is not None:
+        version = API_VERSION
+        with suppress(StripeError):
+            version = versions.of_request(request.headers.get("stripe-version"), API_VERSION)
+        headers = {"Request-Id": request_id, "Stripe-Version": version}
+        key = self._key(request)
+        if key is not None:
             headers["Idempotency-Key"] = key
-        if request.method == "POST" and executed is not None:
+        if request.method in self._namespace.keyed and executed is not None:
             headers |= {"Original-Request": executed, "Stripe-Should-Retry": "false"}
-        return JSONResponse(public(answer), status, headers)
+        return JSONResponse(versions.render(self._sandbox.store, public(answer), version), status, headers)
 
 
 def _authenticate(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Sending events to webhook endpoints: signed, retried with growing pauses, and never forgotten."""
+"""Sending events to those who want them: signed, retried with growing pauses, and never forgotten."""
 
 import asyncio
 import hashlib
@@ -6,11 +6,15 @@ import hmac
 import json
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import httpx2
 
+from stripe_sandbox import receivers, thin, versions
+from stripe_sandbox.knobs import Does
+from stripe_sandbox.receivers import Receiver
 from stripe_sandbox.sandbox import Sandbox
-from stripe_sandbox.store import Object, public
+from stripe_sandbox.store import Object, Store, public
 
 RETRY_SECONDS = (0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
 """Pauses between tries. Stripe's own are minutes to hours; a sandbox is in a hurry."""
@@ -23,6 +27,14 @@ def signature(body: bytes, secret: str, timestamp: int) -> str:
     """The Stripe-Signature header: HMAC-SHA256 over the timestamp and the raw body."""
     signed = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
     return f"t={timestamp},v1={signed.hexdigest()}"
+
+
+class _Due(NamedTuple):
+    id: int
+    event_id: str
+    endpoint_id: str
+    attempts: int
+    fault: str
 
 
 class Deliverer:
@@ -44,58 +56,78 @@ class Deliverer:
         async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS) as http:
             while True:
                 self._wake.clear()
-                due = self._sandbox.store.connection.execute(
-                    "SELECT id, event_id, endpoint_id, attempts FROM deliveries WHERE due <= ? ORDER BY id",
-                    (time.time(),),
-                ).fetchall()
-                await asyncio.gather(*(self._deliver(http, *row) for row in due))
+                due = [] if self._sandbox.deliveries.paused else self._due()
+                if any(self._sandbox.deliveries.knobs):
+                    # One after another: what is disturbed arrives in the order that was decided for it.
+                    for delivery in due:
+                        await self._deliver(http, delivery)
+                else:
+                    await asyncio.gather(*(self._deliver(http, delivery) for delivery in due))
                 try:
                     await asyncio.wait_for(self._wake.wait(), timeout=self._pause())
                 except TimeoutError:
                     continue
 
+    def _due(self) -> list[_Due]:
+        rows = self._sandbox.store.connection.execute(
+            "SELECT id, event_id, endpoint_id, attempts, fault FROM deliveries WHERE due <= ? ORDER BY due, id",
+            (time.time(),),
+        )
+        return [_Due(*row) for row in rows.fetchall()]
+
     def _pause(self) -> float:
         (next_due,) = self._sandbox.store.connection.execute("SELECT min(due) FROM deliveries").fetchone()
-        return 1.0 if next_due is None else min(1.0, max(0.01, next_due - time.time()))
+        if next_due is None or self._sandbox.deliveries.paused:
+            return 1.0
+        return min(1.0, max(0.01, float(next_due) - time.time()))
 
-    async def _deliver(
-        self, http: httpx2.AsyncClient, id: int, event_id: str, endpoint_id: str, attempts: int
-    ) -> None:
+    async def _deliver(self, http: httpx2.AsyncClient, due: _Due) -> None:
         store = self._sandbox.store
-        event, endpoint = store.get(event_id), store.get(endpoint_id)
-        if event is None or endpoint is None:
-            self._keep(id, attempts, None, "the endpoint is gone")
+        event, receiver = store.get(due.event_id), receivers.find(store, due.endpoint_id)
+        if event is None or receiver is None:
+            self._keep(due.id, due.attempts, None, "the endpoint is gone")
             return
         async with self._slots:
-            answer = await _post(http, event, endpoint)
+            answer = await _post(http, rendered(store, event, receiver), receiver, due.fault)
         if answer.startswith("2"):
             with store.transaction():
-                self._keep(id, attempts + 1, None, answer)
-                event = store.get(event_id) or event
-                store.put({**event, "pending_webhooks": max(0, event["pending_webhooks"] - 1)})
+                self._keep(due.id, due.attempts + 1, None, answer)
+                event = store.get(due.event_id) or event
+                if event.get("pending_webhooks"):
+                    store.put({**event, "pending_webhooks": event["pending_webhooks"] - 1})
             return
-        pause = self._pauses[attempts] if attempts < len(self._pauses) else None
-        self._keep(id, attempts + 1, None if pause is None else time.time() + pause, answer)
+        pause = self._pauses[due.attempts] if due.attempts < len(self._pauses) else None
+        self._keep(due.id, due.attempts + 1, None if pause is None else time.time() + pause, answer)
 
     def _keep(self, id: int, attempts: int, due: float | None, answer: str) -> None:
         with self._sandbox.store.transaction():
             self._sandbox.store.connection.execute(
-                "UPDATE deliveries SET attempts = ?, due = ?, answer = ? WHERE id = ?",
+                "UPDATE deliveries SET attempts = ?, due = ?, answer = ?, fault = '' WHERE id = ?",
                 (attempts, due, answer, id),
             )
 
 
-async def _post(http: httpx2.AsyncClient, event: Object, endpoint: Object) -> str:
+def rendered(store: Store, event: Object, receiver: Receiver) -> Object:
+    """An event as it is sent to that receiver."""
+    if receiver.thin:
+        return thin.pushed(event)
+    return versions.event(store, public(event), receiver.version)
+
+
+async def _post(http: httpx2.AsyncClient, event: Object, receiver: Receiver, fault: str) -> str:
     """Send one event. Returns the status, or what went wrong."""
-    body = json.dumps(public(event), indent=2).encode()
+    body = json.dumps(event, indent=2).encode()
+    kind, _, seconds = fault.partition(" ")
+    secret = f"{receiver.secret}_of_someone_else" if kind == Does.WRONG_SIGNATURE else receiver.secret
+    # Signed in real time, whatever the sandbox's clock says: receivers compare with theirs.
+    signed_at = int(time.time()) - int(seconds or 0)
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "User-Agent": "Stripe/1.0 (sandbox)",
-        # Signed in real time, whatever the sandbox's clock says: receivers compare with theirs.
-        "Stripe-Signature": signature(body, endpoint["_secret"], int(time.time())),
+        "Stripe-Signature": signature(body, secret, signed_at),
     }
     try:
-        answer = await http.post(endpoint["url"], content=body, headers=headers)
+        answer = await http.post(receiver.url, content=body, headers=headers)
     except httpx2.HTTPError as error:
         return type(error).__name__
     return str(answer.status_code)

@@ -21,6 +21,8 @@ _LENGTHS = {
     "inpay": 30,
     "req": 18,
     "cs_test": 66,
+    "evt_test": 54,
+    "ed_test": 51,
 }
 
 

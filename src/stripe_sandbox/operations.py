@@ -67,8 +67,7 @@ def changes(found: Object, given: Object) -> Object:
 
 def deleted(sandbox: Sandbox, found: Object) -> Object:
     """Take an object away. Returns what is answered to that."""
-    with sandbox.store.transaction():
-        sandbox.store.connection.execute("DELETE FROM objects WHERE id = ?", (found["id"],))
+    sandbox.store.delete(found["id"])
     return {"id": found["id"], "object": found["object"], "deleted": True}
 
 

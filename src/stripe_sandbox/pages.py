@@ -11,9 +11,10 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from stripe_sandbox import checkout
+from stripe_sandbox import checkout, controls
 from stripe_sandbox.cards import BadField, read_card
 from stripe_sandbox.errors import StripeError
+from stripe_sandbox.knobs import Does
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
 
@@ -160,7 +161,15 @@ class Pages:
             for e in store.newest_first("event")[:50]
         ]
         now = datetime.fromtimestamp(self._sandbox.now(), UTC)
-        return _page("index.html", sessions=sessions, waiting=waiting, events=events, now=f"{now:%Y-%m-%d %H:%M} UTC")
+        return _page(
+            "index.html",
+            sessions=sessions,
+            waiting=waiting,
+            events=events,
+            deliveries=controls.state(self._sandbox),
+            kinds=list(Does),
+            now=f"{now:%Y-%m-%d %H:%M} UTC",
+        )
 
 
 async def _fields(request: Request) -> dict[str, str]:

@@ -6,7 +6,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from stripe_sandbox import shapes
+from stripe_sandbox import shapes, thin
+from stripe_sandbox.deliveries import Deliveries
 from stripe_sandbox.errors import missing
 from stripe_sandbox.ids import new_id, webhook_secret
 from stripe_sandbox.store import Object, Store, public
@@ -28,6 +29,8 @@ class Sandbox:
         """Where its pages are reached; the server sets it."""
         self.on_delivery: Callable[[], None] = lambda: None
         """Called when there is something to deliver; the server sets it."""
+        self.deliveries = Deliveries(self.store, lambda: self.on_delivery())
+        """What waits to be delivered, and what is made to go wrong with it."""
 
     def close(self) -> None:
         """Close the file."""
@@ -55,18 +58,16 @@ class Sandbox:
         `previous` has the old values of what an update changed.
         """
         with self.store.transaction():
-            endpoints = [e for e in self.store.newest_first("webhook_endpoint") if _wants(e, type)]
             request = current_request.get()
             event = shapes.event(new_id("evt"), self.now(), type, public(body), request, API_VERSION)
             if previous is not None:
                 event["data"]["previous_attributes"] = previous
-            event["pending_webhooks"] = len(endpoints)
+            event["pending_webhooks"] = self.deliveries.queue(event)
             self.store.put(event)
-            for endpoint in endpoints:
-                self.store.connection.execute(
-                    "INSERT INTO deliveries (event_id, endpoint_id, due) VALUES (?, ?, ?)",
-                    (event["id"], endpoint["id"], time.time()),
-                )
+            twin = thin.twin(new_id("evt_test"), event)
+            if twin is not None:
+                self.store.put(twin)
+                self.deliveries.queue(twin)
         self.on_delivery()
 
     def changed(self, type: str, body: Object, **changes: Any) -> Object:
@@ -83,7 +84,7 @@ class Sandbox:
         """Make `url` the endpoint for `events`, or change the one that is there. Returns it with its secret.
 
         The real API makes up the secret itself; here one can be given, so that both sides can be configured.
-        With `only`, it takes the place of every other endpoint, and gets what still waits for those.
+        With `only`, it takes the place of every other webhook endpoint, and gets what still waits for those.
         """
         with self.store.transaction():
             found = self.store.newest_first("webhook_endpoint", lambda e: bool(e["url"] == url))
@@ -94,7 +95,9 @@ class Sandbox:
             self.store.put(endpoint)
             if only:
                 self.store.connection.execute(
-                    "UPDATE deliveries SET endpoint_id = ? WHERE due IS NOT NULL", (endpoint["id"],)
+                    "UPDATE deliveries SET endpoint_id = ? WHERE due IS NOT NULL AND endpoint_id IN "
+                    "(SELECT id FROM objects WHERE type = 'webhook_endpoint')",
+                    (endpoint["id"],),
                 )
                 self.store.connection.execute(
                     "DELETE FROM objects WHERE type = 'webhook_endpoint' AND id != ?", (endpoint["id"],)
@@ -129,8 +132,3 @@ class Sandbox:
         """Everything that happened, oldest first."""
         found = self.store.newest_first("event", lambda event: type is None or event["type"] == type)
         return found[::-1]
-
-
-def _wants(endpoint: Object, type: str) -> bool:
-    wanted = endpoint["enabled_events"]
-    return endpoint["status"] == "enabled" and ("*" in wanted or type in wanted)

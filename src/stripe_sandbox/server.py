@@ -10,7 +10,7 @@ from typing import Self
 import uvicorn
 from starlette.applications import Starlette
 
-from stripe_sandbox import api, checkout, pages, subscriptions
+from stripe_sandbox import api, checkout, controls, pages, subscriptions
 from stripe_sandbox.delivery import RETRY_SECONDS, Deliverer
 from stripe_sandbox.sandbox import Sandbox
 
@@ -36,7 +36,9 @@ def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECON
                 with suppress(asyncio.CancelledError):
                     await task
 
-    return Starlette(routes=[*api.routes(sandbox), *pages.routes(sandbox)], lifespan=lifespan)
+    return Starlette(
+        routes=[*api.routes(sandbox), *controls.routes(sandbox), *pages.routes(sandbox)], lifespan=lifespan
+    )
 
 
 async def _tick(sandbox: Sandbox) -> None:

@@ -20,7 +20,7 @@ CREATE INDEX IF NOT EXISTS objects_type ON objects (type, seq);
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, request TEXT NOT NULL, status INTEGER NOT NULL,
     body TEXT NOT NULL, request_id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS deliveries (id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, endpoint_id TEXT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0, due REAL, answer TEXT NOT NULL DEFAULT '');
+    attempts INTEGER NOT NULL DEFAULT 0, due REAL, answer TEXT NOT NULL DEFAULT '', fault TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
@@ -36,10 +36,17 @@ class Store:
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=NORMAL")
         self.connection.executescript(_SCHEMA)
+        self._add_what_is_new()
 
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+
+    def _add_what_is_new(self) -> None:
+        """A file of an earlier version lacks columns that came later."""
+        columns = {row[1] for row in self.connection.execute("PRAGMA table_info(deliveries)")}
+        if "fault" not in columns:
+            self.connection.execute("ALTER TABLE deliveries ADD COLUMN fault TEXT NOT NULL DEFAULT ''")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -69,6 +76,11 @@ class Store:
                 "ON CONFLICT (id) DO UPDATE SET body = excluded.body",
                 (body["id"], body["object"], json.dumps(body)),
             )
+
+    def delete(self, id: str) -> None:
+        """Take the object of that id away."""
+        with self.transaction():
+            self.connection.execute("DELETE FROM objects WHERE id = ?", (id,))
 
     def get(self, id: str, type: str | None = None) -> Object | None:
         """The object of that id, and of that type if one is given."""

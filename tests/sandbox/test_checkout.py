@@ -1,22 +1,15 @@
 """Paying at the hosted page, over HTTP like a browser, and what the API and the events say of it."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import pytest
 import stripe
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
-from stripe_sandbox import SandboxServer
+from stripe_sandbox import SandboxServer, shapes
 from tests.sandbox.conftest import CARD, open_session
-from tests.serving import serving
+from tests.sandbox.receiving import receiver, until
 
 
 def types(sandbox: SandboxServer) -> list[str]:
@@ -172,30 +165,12 @@ async def test_a_subscription_bills_renews_and_ends(
     assert len((await client.v1.subscriptions.list_async({"status": "all"})).data) == 1
 
 
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def receiver(statuses: list[int]) -> AsyncIterator[tuple[str, list[tuple[bytes, str]]]]:
-    """A webhook endpoint that answers with `statuses`, the last one for ever, and keeps what it got."""
-    got: list[tuple[bytes, str]] = []
-
-    async def hook(request: Request) -> Response:
-        got.append((await request.body(), request.headers["stripe-signature"]))
-        return Response(status_code=statuses.pop(0) if len(statuses) > 1 else statuses[0])
-
-    async with serving(Starlette(routes=[Route("/hook", hook, methods=["POST"])])) as url:
-        yield f"{url}/hook", got
-
-
 async def test_events_are_signed_so_that_the_sdk_accepts_them(
     client: stripe.StripeClient, sandbox: SandboxServer
 ) -> None:
-    async with receiver([200]) as (url, got):
-        endpoint = sandbox.sandbox.register_webhook(url, events=["customer.created"])
+    async with receiver() as inbox:
+        got = inbox.got
+        endpoint = sandbox.sandbox.register_webhook(inbox.url, events=["customer.created"])
         customer = await client.v1.customers.create_async({"name": "A"})
         await client.v1.products.create_async({"name": "not wanted"})
         await until(lambda: got)
@@ -209,21 +184,21 @@ async def test_events_are_signed_so_that_the_sdk_accepts_them(
 async def test_what_an_endpoint_does_not_take_is_sent_again_until_it_does(
     client: stripe.StripeClient, sandbox: SandboxServer
 ) -> None:
-    async with receiver([500, 302, 404, 204]) as (url, got):
-        sandbox.sandbox.register_webhook(url)
+    async with receiver(500, 302, 404, 204) as inbox:
+        sandbox.sandbox.register_webhook(inbox.url)
         await client.v1.customers.create_async({"name": "A"})
-        await until(lambda: len(got) == 4)
+        await until(lambda: len(inbox.got) == 4)
         await until(lambda: sandbox.sandbox.events()[0]["pending_webhooks"] == 0)
-        assert len({json.loads(body)["id"] for body, _ in got}) == 1
+        assert len({event["id"] for event in inbox.events()}) == 1
 
 
 async def test_what_could_not_be_delivered_is_delivered_after_a_restart(sandbox: SandboxServer) -> None:
-    async with receiver([200]) as (url, got):
-        sandbox.sandbox.register_webhook(url)
+    async with receiver() as inbox:
+        sandbox.sandbox.register_webhook(inbox.url)
         await sandbox.__aexit__()
         session_free = sandbox.sandbox
-        session_free.emit("customer.created", {"id": "cus_x", "object": "customer", "created": 1, "livemode": False})
-        assert got == []
+        session_free.emit("customer.created", shapes.customer("cus_x", 1, {}))
+        assert inbox.got == []
         async with SandboxServer(session_free):
-            await until(lambda: got)
+            await until(lambda: inbox.got)
         await sandbox.__aenter__()

@@ -1,0 +1,104 @@
+"""The control routes below /sandbox: what only a sandbox has. Programs get JSON, forms are sent back to the index."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from stripe_sandbox.errors import StripeError
+from stripe_sandbox.sandbox import Sandbox
+
+Act = Callable[[Sandbox, dict[str, str], str], Any]
+"""What a control does: the sandbox, the fields, the id in the path (or ""). Returns what is answered."""
+
+
+def disturb(sandbox: Sandbox, fields: dict[str, str], _: str) -> Any:
+    """Let deliveries go wrong: `does`, and where wanted `amount`, `types`, `endpoint`, `every`, `times`."""
+    times = fields.get("times", "").strip()
+    sandbox.deliveries.disturb(
+        fields.get("does", ""),
+        amount=float(fields.get("amount", "").strip() or 1),
+        types=fields.get("types", "").replace(",", " ").split(),
+        endpoint=fields.get("endpoint", "").strip() or None,
+        every=int(fields.get("every", "").strip() or 1),
+        times=int(times) if times else None,
+    )
+    return state(sandbox)
+
+
+def calm(sandbox: Sandbox, fields: dict[str, str], _: str) -> Any:
+    """Let no delivery go wrong any more; `seed` makes what follows repeatable."""
+    seed = fields.get("seed", "").strip()
+    sandbox.deliveries.calm(int(seed) if seed else None)
+    return state(sandbox)
+
+
+def pause(sandbox: Sandbox, _: dict[str, str], __: str) -> Any:
+    """Deliver nothing until it is resumed."""
+    sandbox.deliveries.pause()
+    return state(sandbox)
+
+
+def resume(sandbox: Sandbox, _: dict[str, str], __: str) -> Any:
+    """Deliver again."""
+    sandbox.deliveries.resume()
+    return state(sandbox)
+
+
+def redeliver(sandbox: Sandbox, fields: dict[str, str], id: str) -> Any:
+    """Deliver an event once more, to all who want it or to `endpoint`."""
+    return {"deliveries": sandbox.deliveries.redeliver(id, fields.get("endpoint") or None)}
+
+
+def state(sandbox: Sandbox) -> dict[str, Any]:
+    """How deliveries stand."""
+    deliveries = sandbox.deliveries
+    return {
+        "paused": deliveries.paused,
+        "waiting": deliveries.waiting(),
+        "knobs": [
+            {
+                "does": knob.does.value,
+                "amount": knob.amount,
+                "types": list(knob.types),
+                "endpoint": knob.endpoint,
+                "every": knob.every,
+                "times": knob.times,
+            }
+            for knob in deliveries.knobs
+        ],
+    }
+
+
+def routes(sandbox: Sandbox) -> list[BaseRoute]:
+    """The control routes, all POST, and GET /sandbox/deliveries, which says how deliveries stand."""
+    acts: dict[str, Act] = {
+        "/sandbox/deliveries/disturb": disturb,
+        "/sandbox/deliveries/calm": calm,
+        "/sandbox/deliveries/pause": pause,
+        "/sandbox/deliveries/resume": resume,
+        "/sandbox/events/{id}/redeliver": redeliver,
+    }
+    return [
+        Route("/sandbox/deliveries", lambda _: JSONResponse(state(sandbox)), methods=["GET"]),
+        *(Route(path, _handler(sandbox, act), methods=["POST"]) for path, act in acts.items()),
+    ]
+
+
+def _handler(sandbox: Sandbox, act: Act) -> Callable[[Request], Any]:
+    async def handle(request: Request) -> Response:
+        fields = dict(parse_qsl((await request.body()).decode(errors="replace")))
+        try:
+            answer = act(sandbox, fields, request.path_params.get("id", ""))
+        except StripeError as error:
+            return JSONResponse(error.body, error.status)
+        except ValueError as error:
+            return JSONResponse({"error": {"message": str(error)}}, 400)
+        if "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse("/sandbox/", 303)
+        return JSONResponse(answer)
+
+    return handle
