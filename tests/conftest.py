@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,21 @@ import pytest
 from tallystick.database.schema import upgrade
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.ledger import Ledger
+
+
+@pytest.fixture(autouse=True)
+def what_a_sandbox_says_looks_like_stripe() -> Iterator[None]:
+    """Holds in every test. Where no test module has imported the sandbox, there is nothing to watch, and the SDK,
+    which takes seconds to load, stays out."""
+    if "stripe_sandbox" not in sys.modules:
+        yield
+        return
+    from tests import watching
+
+    watching.install()
+    yield
+    assert watching.taken() == []
+
 
 PLUS_PRICE = "price_plusMonthly"
 PACK_PRICE = "price_credits200"

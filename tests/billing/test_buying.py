@@ -126,7 +126,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "a smaller amount": {"amount_total": 1},
     "another mode": {"mode": "subscription"},
     "live mode": {"livemode": True},
-    "another price": {"line": {"price": {"id": "price_other", "object": "price"}}},
+    "another price": {"price": {"id": "price_other"}},
     "another quantity": {"line": {"quantity": 2}},
 }
 
@@ -140,6 +140,7 @@ async def test_s20_what_disagrees_with_the_purchase_needs_review_and_credits_not
     session = shop.sandbox.get(purchase.checkout_session_id, "checkout.session")
     changes = dict(edit)
     line = {**session["_line_items"][0], **changes.pop("line", {})}
+    line["price"] = {**line["price"], **changes.pop("price", {})}
     if changes.get("metadata"):
         changes["metadata"] = {**session["metadata"], **changes["metadata"]}
     shop.sandbox.store.put({**session, **changes, "_line_items": [line]})
