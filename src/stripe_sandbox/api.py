@@ -15,13 +15,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stripe_sandbox import (
+    balance,
     catalogue,
+    charges,
     checkout,
     customers,
     destinations,
     forms,
     parameters,
-    payments,
+    payment_intents,
+    payment_methods,
     subscriptions,
     v2,
     versions,
@@ -35,10 +38,13 @@ from stripe_sandbox.sandbox import API_VERSION, Sandbox, current_request
 from stripe_sandbox.store import Object, public
 
 V1_FAMILIES = (
+    balance,
     catalogue,
+    charges,
     checkout,
     customers,
-    payments,
+    payment_intents,
+    payment_methods,
     subscriptions,
     webhooks,
 )
@@ -140,7 +146,8 @@ class Api:
         untyped = {name: written.pop(name) for name in self._namespace.untyped if name in written}
         given = {**parameters.check(written, operation.shape), **untyped}
         paths = given.pop("expand", [])
-        answer = operation.act(self._sandbox, request.path_params.get("id", ""), given)
+        ids = dict(request.path_params)
+        answer = operation.act(self._sandbox, ids.pop("id", ""), given | ids)
         return self._namespace.finish(self._sandbox, answer, paths)
 
     def _key(self, request: Request) -> str | None:

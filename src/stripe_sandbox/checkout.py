@@ -2,15 +2,13 @@
 
 from stripe import params
 
-from stripe_sandbox import lists, operations, payment_shapes, payments, shapes, subscriptions
-from stripe_sandbox.cards import Behaviour, TestCard
+from stripe_sandbox import lists, operations, payment_methods, payment_shapes, payments, shapes, subscriptions
+from stripe_sandbox.card_table import card_of
 from stripe_sandbox.errors import StripeError, missing
 from stripe_sandbox.ids import new_id
+from stripe_sandbox.money import MINIMUM
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
-
-MINIMUM = 50
-"""The least a session may come to, in cents."""
 
 
 class NotOpen(Exception):
@@ -80,27 +78,24 @@ def expire_due(sandbox: Sandbox) -> None:
         _expire(sandbox, session)
 
 
-def pay_by_card(
-    sandbox: Sandbox, session_id: str, card: Object, test_card: TestCard, email: str, name: str
-) -> Object:
-    """The buyer pays. Returns the payment intent (payment mode), or the session's end (subscription mode).
+def pay_by_card(sandbox: Sandbox, session_id: str, method: Object, email: str, name: str) -> Object:
+    """The buyer pays with a card. Returns the payment intent.
 
-    Its `status` says how it went: `succeeded`, `requires_action` (3-D Secure), or
+    Its `status` says how it went: `succeeded`, `requires_capture`, `requires_action` (3-D Secure), or
     `requires_payment_method` with `last_payment_error`. Raises NotOpen.
     """
     with sandbox.store.transaction():
         session = _open(sandbox, session_id)
         customer = _customer(sandbox, session, email, name)
-        method = payment_shapes.payment_method(
-            sandbox.now(), "card", customer, payment_shapes.billing_details(email, name), card
-        )
+        method["billing_details"] = payment_shapes.billing_details(email, name)
         sandbox.store.put(method)
         session, intent = _intent(sandbox, session, customer)
-        if test_card.behaviour is Behaviour.DECLINED:
-            return payments.decline(sandbox, intent, method, test_card)
-        if test_card.behaviour is Behaviour.ASKS:
-            return payments.ask(sandbox, intent, method, f"{sandbox.url}/c/pay/{session_id}/authenticate")
-        return _pay(sandbox, session, intent, method, email, name)
+        card = card_of(method)
+        if card.asks(off_session=False, set_up=False):
+            url = f"{sandbox.url}/c/pay/{session_id}/authenticate"
+            action = {"redirect_to_url": {"return_url": None, "url": url}, "type": "redirect_to_url"}
+            return payments.attempt(sandbox, intent, method, off_session=False, next_action=action)
+        return _pay(sandbox, session, intent, method)
 
 
 def authenticate(sandbox: Sandbox, session_id: str, *, confirmed: bool) -> Object:
@@ -111,17 +106,9 @@ def authenticate(sandbox: Sandbox, session_id: str, *, confirmed: bool) -> Objec
         if intent["status"] != "requires_action":
             raise NotOpen
         method = sandbox.get(intent["payment_method"], "payment_method")
-        if confirmed:
-            billing = method["billing_details"]
-            return _pay(sandbox, session, intent, method, billing["email"], billing["name"])
-        return payments.fail(
-            sandbox,
-            intent,
-            method,
-            code="payment_intent_authentication_failure",
-            decline_code="",
-            message=payments.AUTHENTICATION_FAILED,
-        )
+        if not confirmed:
+            return payments.not_authenticated(sandbox, intent, method)
+        return _pay(sandbox, session, intent, method, authenticated=True)
 
 
 def pay_by_bank(sandbox: Sandbox, session_id: str, email: str, name: str) -> Object:
@@ -129,20 +116,10 @@ def pay_by_bank(sandbox: Sandbox, session_id: str, email: str, name: str) -> Obj
     with sandbox.store.transaction():
         session = _open(sandbox, session_id)
         customer = _customer(sandbox, session, email, name)
+        billing = payment_shapes.billing_details(email, name)
         method = payment_shapes.payment_method(
-            sandbox.now(), "us_bank_account", customer, payment_shapes.billing_details(email, name), None
+            sandbox.now(), "us_bank_account", billing, payment_shapes.bank_account(), allow_redisplay="limited"
         )
-        method["us_bank_account"] = {
-            "account_holder_type": "individual",
-            "account_type": "checking",
-            "bank_name": "STRIPE TEST BANK",
-            "financial_connections_account": None,
-            "fingerprint": None,
-            "last4": "6789",
-            "networks": {"preferred": "ach", "supported": ["ach"]},
-            "routing_number": "110000000",
-            "status_details": None,
-        }
         sandbox.store.put(method)
         session, intent = _intent(sandbox, session, customer)
         intent = payments.wait(sandbox, intent, method)
@@ -162,14 +139,7 @@ def settle_bank_payment(sandbox: Sandbox, intent_id: str, *, succeeds: bool) -> 
             intent = payments.succeed(sandbox, intent, method)
             session = {**session, "payment_status": "paid"}
         else:
-            intent = payments.fail(
-                sandbox,
-                intent,
-                method,
-                code="payment_method_provider_decline",
-                decline_code="",
-                message="The customer's bank account could not be debited.",
-            )
+            intent = payments.bounce(sandbox, intent, method)
         sandbox.store.put(session)
         end = "succeeded" if succeeds else "failed"
         sandbox.emit(f"checkout.session.async_payment_{end}", without_lines(session))
@@ -220,9 +190,10 @@ def _expire(sandbox: Sandbox, session: Object) -> Object:
 
 
 def _customer(sandbox: Sandbox, session: Object, email: str, name: str) -> str | None:
-    """The session's customer; a subscription needs one, so it is made if there is none."""
-    if session["customer"] or session["mode"] == "payment":
-        customer: str | None = session["customer"]
+    """The session's customer; one is made if there is none and one is needed."""
+    customer: str | None = session["customer"] or session.get("_customer")
+    is_needed = session["mode"] != "payment" or session["_payment"].get("setup_future_usage")
+    if customer is not None or not (is_needed or session["customer_creation"] == "always"):
         return customer
     made = shapes.customer(new_id("cus"), sandbox.now(), {"email": email, "name": name})
     sandbox.store.put(made)
@@ -235,19 +206,31 @@ def _intent(sandbox: Sandbox, session: Object, customer: str | None) -> tuple[Ob
     """The session's payment intent, made at the first attempt to pay."""
     if session.get("_intent"):
         return session, sandbox.get(session["_intent"], "payment_intent")
+    settings = dict(session["_payment"])
+    if session["mode"] == "subscription":
+        settings = {"setup_future_usage": "off_session"}
+    metadata = settings.pop("metadata", None) or {}
     intent = payments.new_intent(
-        sandbox, session["amount_total"], session["currency"], customer, session["_payment_metadata"]
+        sandbox, session["amount_total"], session["currency"], customer, metadata, **settings
     )
     session = {**session, "_intent": intent["id"], "_customer": customer}
     sandbox.store.put(session)
     return session, intent
 
 
-def _pay(sandbox: Sandbox, session: Object, intent: Object, method: Object, email: str, name: str) -> Object:
+def _pay(sandbox: Sandbox, session: Object, intent: Object, method: Object, *, authenticated: bool = False) -> Object:
+    refusal = card_of(method).decline
+    if refusal is not None:
+        return payments.decline(sandbox, intent, method, refusal)
+    customer_id = session["customer"] or session["_customer"]
+    usage = intent["setup_future_usage"]
+    if usage is not None and customer_id is not None:
+        method = payment_methods.attach(sandbox, method, customer_id, set_up=usage == "off_session")
     if session["mode"] == "payment":
-        intent = payments.succeed(sandbox, intent, method)
+        session = {**session, "customer": customer_id}
+        intent = payments.succeed(sandbox, intent, method, authenticated=authenticated)
     else:
-        customer = sandbox.get(session["customer"] or session["_customer"], "customer")
+        customer = sandbox.get(customer_id, "customer")
         subscription, invoice = subscriptions.begin(sandbox, session, customer, intent, method)
         session = {
             **session,
@@ -256,7 +239,9 @@ def _pay(sandbox: Sandbox, session: Object, intent: Object, method: Object, emai
             "invoice": invoice["id"],
         }
         intent = sandbox.get(intent["id"], "payment_intent")
-    _complete(sandbox, session, email, name, paid=True)
+    billing = method["billing_details"]
+    paid = intent["status"] == "succeeded"
+    _complete(sandbox, session, billing["email"], billing["name"], paid=paid)
     return intent
 
 

@@ -2,18 +2,38 @@
 
 from stripe import params
 
-from stripe_sandbox import operations, shapes
+from stripe_sandbox import operations, payment_methods, shapes
+from stripe_sandbox.errors import StripeError
 from stripe_sandbox.ids import new_id
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
 
 
 def create(sandbox: Sandbox, given: Object) -> Object:
-    """A new customer."""
+    """A new customer, with the payment method that is given."""
     made = shapes.customer(new_id("cus"), sandbox.now(), given)
     sandbox.store.put(made)
     sandbox.emit("customer.created", made)
+    method = given.get("payment_method")
+    if method is not None:
+        method = payment_methods.attach(sandbox, payment_methods.find(sandbox, method), made["id"])["id"]
+    default = made["invoice_settings"]["default_payment_method"]
+    if default is not None:
+        # A name like pm_card_visa stands for the method that was just made of it.
+        settings = {"default_payment_method": method if default == given.get("payment_method") else default}
+        made["invoice_settings"] |= _invoice_settings(sandbox, made, settings)
+        sandbox.store.put(made)
     return made
+
+
+def update(sandbox: Sandbox, id: str, given: Object) -> Object:
+    """Change a customer. Raises Stripe's error for a default payment method that is not theirs."""
+    found = sandbox.get(id, "customer")
+    changes = operations.changes(found, given)
+    if "invoice_settings" in given:
+        settings = _invoice_settings(sandbox, found, given["invoice_settings"])
+        changes["invoice_settings"] = {**found["invoice_settings"], **settings}
+    return sandbox.changed("customer.updated", found, **changes)
 
 
 def delete(sandbox: Sandbox, id: str) -> Object:
@@ -25,10 +45,25 @@ def delete(sandbox: Sandbox, id: str) -> Object:
     return answer
 
 
+def _invoice_settings(sandbox: Sandbox, customer: Object, given: Object) -> Object:
+    settings = {name: value or None for name, value in given.items()}
+    default = settings.get("default_payment_method")
+    if default is not None:
+        method = sandbox.store.get(default, "payment_method")
+        if method is None or method["customer"] != customer["id"]:
+            raise StripeError(
+                f"The customer does not have a payment method with the ID {default}. The payment method must be "
+                "attached to the customer.",
+                code="resource_missing",
+                param="invoice_settings[default_payment_method]",
+            )
+    return settings
+
+
 OPERATIONS = [
     operations.create("/customers", params.CustomerCreateParams, create),
     operations.list_of("customer", "/customers", params.CustomerListParams),
     operations.retrieve("customer", "/customers", params.CustomerRetrieveParams),
-    operations.update("customer", "/customers", params.CustomerUpdateParams),
+    operations.Operation("POST", "/customers/{id}", params.CustomerUpdateParams, update),
     operations.Operation("DELETE", "/customers/{id}", params.CustomerDeleteParams, lambda s, id, _: delete(s, id)),
 ]

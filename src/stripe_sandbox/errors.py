@@ -23,11 +23,15 @@ class StripeError(Exception):
         """Whether the request was executed, so that its idempotency key keeps this answer."""
         error: dict[str, Any] = {"message": message, "type": type, **extra}
         if code is not None:
-            error["code"] = code
-            error["doc_url"] = f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
+            error |= {"code": code, "doc_url": doc_url(code)}
         if param is not None:
             error["param"] = param
         self.body = {"error": error}
+
+
+def doc_url(code: str) -> str:
+    """Where Stripe explains an error code."""
+    return f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
 
 
 def missing(kind: str, id: str, *, param: str = "id", status: int = 404) -> StripeError:

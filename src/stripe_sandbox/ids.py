@@ -10,6 +10,14 @@ _LENGTHS = {
     "price": 30,
     "pi": 27,
     "ch": 27,
+    "py": 27,
+    "re": 27,
+    "pyr": 28,
+    "txn": 28,
+    "du": 27,
+    "issfr": 30,
+    "seti": 29,
+    "setatt": 31,
     "pm": 27,
     "in": 27,
     "il": 27,
@@ -35,7 +43,7 @@ def new_id(prefix: str) -> str:
 
 
 def client_secret(id: str) -> str:
-    """The client secret of a payment intent."""
+    """The client secret of a payment or setup intent."""
     return f"{id}_secret_{_random(25)}"
 
 

@@ -11,7 +11,7 @@ from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
 
 Act = Callable[[Sandbox, str, Object], Object]
-"""What a route does: the sandbox, the id in the path (or ""), the checked parameters."""
+"""What a route does: the sandbox, the `id` in the path (or ""), the checked parameters with any other id of the path."""
 
 
 @dataclass(frozen=True, slots=True)

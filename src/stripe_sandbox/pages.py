@@ -1,36 +1,24 @@
 """What people see: the hosted checkout page, the bank's confirmation page, and the sandbox's own index."""
 
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl
 
-from jinja2 import Environment, FileSystemLoader
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from stripe_sandbox import checkout, controls
-from stripe_sandbox.cards import BadField, read_card
+from stripe_sandbox import checkout, controls, payment_methods
+from stripe_sandbox.cards import BadField
 from stripe_sandbox.errors import StripeError
+from stripe_sandbox.html import HERE, fields, page, see
 from stripe_sandbox.knobs import Does
+from stripe_sandbox.money import shown
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
 
-_HERE = Path(__file__).parent
-_TEMPLATES = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, trim_blocks=True)
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
-_ZERO_DECIMAL = frozenset({"jpy", "krw", "vnd", "clp"})
-_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
-MAX_FORM = 65_536
+_NOT_AUTHENTICATED = (
+    "We are unable to authenticate your payment method. Please choose a different payment method and try again."
+)
 
 
 def routes(sandbox: Sandbox) -> list[BaseRoute]:
@@ -43,7 +31,7 @@ def routes(sandbox: Sandbox) -> list[BaseRoute]:
         Route("/c/pay/{id}/authenticate", pages.answer_bank, methods=["POST"]),
         Route("/sandbox/bank_payments/{id}", pages.settle, methods=["POST"]),
         Route("/sandbox/clock", pages.clock, methods=["POST"]),
-        Mount("/sandbox/static", StaticFiles(directory=_HERE / "static")),
+        Mount("/sandbox/static", StaticFiles(directory=HERE / "static")),
         Route("/sandbox/", pages.index, methods=["GET"]),
         Route("/", lambda _: RedirectResponse("/sandbox/"), methods=["GET"]),
     ]
@@ -70,7 +58,7 @@ class Pages:
         session = self._sandbox.store.get(id, "checkout.session")
         if session is None or session["status"] != "open":
             return _closed(session)
-        typed = await _fields(request)
+        typed = await fields(request)
         email, name = typed.get("email", "").strip(), typed.get("name", "").strip()
         errors = {} if "@" in email else {"email": "Your e-mail is incomplete."}
         try:
@@ -80,19 +68,19 @@ class Pages:
                 checkout.pay_by_bank(self._sandbox, id, email, name)
                 return _to(session["success_url"], id)
             try:
-                card, test_card = read_card(
-                    typed.get("card_number", ""), typed.get("exp", ""), typed.get("cvc", ""), self._sandbox.now()
+                method = payment_methods.from_form(
+                    self._sandbox, typed.get("card_number", ""), typed.get("exp", ""), typed.get("cvc", "")
                 )
             except BadField as wrong:
                 errors[wrong.field] = str(wrong)
             if errors:
                 return _form(session, typed, errors, next(iter(errors.values())))
-            intent = checkout.pay_by_card(self._sandbox, id, card, test_card, email, name)
+            intent = checkout.pay_by_card(self._sandbox, id, method, email, name)
         except checkout.NotOpen:
             return _closed(self._sandbox.get(id, "checkout.session"))
         if intent["status"] == "requires_action":
-            return RedirectResponse(f"/c/pay/{id}/authenticate", 303, _HEADERS)
-        if intent["status"] != "succeeded":
+            return see(f"/c/pay/{id}/authenticate")
+        if intent["status"] == "requires_payment_method":
             return _form(session, typed, {}, intent["last_payment_error"]["message"])
         return _to(session["success_url"], id)
 
@@ -101,37 +89,38 @@ class Pages:
         session = self._sandbox.store.get(request.path_params["id"], "checkout.session")
         if session is None or session["status"] != "open":
             return _closed(session)
-        return _page("authenticate.html", total=_money(session["amount_total"], session["currency"]))
+        return page("authenticate.html", total=shown(session["amount_total"], session["currency"]))
 
     async def answer_bank(self, request: Request) -> Response:
         """POST: the buyer confirmed, or did not."""
         id = request.path_params["id"]
-        fields = await _fields(request)
+        given = await fields(request)
         try:
-            intent = checkout.authenticate(self._sandbox, id, confirmed=fields.get("answer") == "complete")
+            intent = checkout.authenticate(self._sandbox, id, confirmed=given.get("answer") == "complete")
         except (checkout.NotOpen, StripeError, KeyError):
             return _closed(self._sandbox.store.get(id, "checkout.session"))
         session = self._sandbox.get(id, "checkout.session")
-        if intent["status"] != "succeeded":
-            return _form(session, {}, {}, intent["last_payment_error"]["message"])
+        if intent["status"] == "requires_payment_method":
+            error = intent["last_payment_error"]
+            return _form(session, {}, {}, error["message"] if error["type"] == "card_error" else _NOT_AUTHENTICATED)
         return _to(session["success_url"], id)
 
     async def settle(self, request: Request) -> Response:
         """POST: let a delayed bank payment arrive (`outcome=succeed`) or fail (`outcome=fail`)."""
-        fields = await _fields(request)
+        given = await fields(request)
         try:
             checkout.settle_bank_payment(
-                self._sandbox, request.path_params["id"], succeeds=fields.get("outcome") == "succeed"
+                self._sandbox, request.path_params["id"], succeeds=given.get("outcome") == "succeed"
             )
         except StripeError as error:
             return JSONResponse(error.body, error.status)
-        return RedirectResponse("/sandbox/", 303, _HEADERS)
+        return see("/sandbox/")
 
     async def clock(self, request: Request) -> Response:
         """POST: move the sandbox's clock forward by `advance` seconds."""
-        fields = await _fields(request)
+        given = await fields(request)
         try:
-            seconds = int(fields["advance"])
+            seconds = int(given["advance"])
         except (KeyError, ValueError):
             return JSONResponse({"error": {"message": "Give advance=SECONDS."}}, 400)
         if seconds < 0:
@@ -149,11 +138,11 @@ class Pages:
             state = answer if due is None else f"{answer or 'waiting'}, try {attempts + 1} follows"
             deliveries.setdefault(event_id, []).append(state or "not delivered")
         sessions = [
-            {**s, "short": f"{s['id'][:16]}…{s['id'][-4:]}", "amount": _money(s["amount_total"], s["currency"])}
+            {**s, "short": f"{s['id'][:16]}…{s['id'][-4:]}", "amount": shown(s["amount_total"], s["currency"])}
             for s in store.newest_first("checkout.session")[:20]
         ]
         waiting = [
-            {"id": i["id"], "text": _money(i["amount"], i["currency"])}
+            {"id": i["id"], "text": shown(i["amount"], i["currency"])}
             for i in store.newest_first("payment_intent", lambda i: bool(i["status"] == "processing"))
         ]
         events = [
@@ -161,7 +150,7 @@ class Pages:
             for e in store.newest_first("event")[:50]
         ]
         now = datetime.fromtimestamp(self._sandbox.now(), UTC)
-        return _page(
+        return page(
             "index.html",
             sessions=sessions,
             waiting=waiting,
@@ -172,26 +161,17 @@ class Pages:
         )
 
 
-async def _fields(request: Request) -> dict[str, str]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM:
-            return {}
-    return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
-
-
 def _form(
     session: Object, typed: dict[str, str], errors: dict[str, str] | None = None, message: str = ""
 ) -> Response:
     """The payment form; what was typed stays, but for the card's number and code."""
     recurring = session["_line_items"][0]["price"]["recurring"]
-    return _page(
+    return page(
         "checkout.html",
         status=402 if message else 200,
         session=session,
-        lines=[{**line, "amount": _money(line["amount_total"], line["currency"])} for line in session["_line_items"]],
-        total=_money(session["amount_total"], session["currency"]),
+        lines=[{**line, "amount": shown(line["amount_total"], line["currency"])} for line in session["_line_items"]],
+        total=shown(session["amount_total"], session["currency"]),
         interval=recurring["interval"] if recurring else None,
         typed={"email": "", "name": "", "exp": "", "payment_method": "card", **typed},
         errors=errors or {},
@@ -201,21 +181,21 @@ def _form(
 
 def _closed(session: Object | None) -> Response:
     if session is None:
-        return _page(
+        return page(
             "message.html",
             status=404,
             heading="There is no such checkout",
             text="The address is not one of this sandbox. Nothing was paid. Go back to the shop and start again.",
         )
     if session["status"] == "complete":
-        return _page(
+        return page(
             "message.html",
             heading="You're all done here",
             text="This checkout has been completed. You were not charged again.",
             link=_success(session["success_url"], session["id"]),
             link_text="Return to the shop",
         )
-    return _page(
+    return page(
         "message.html",
         heading="This checkout has expired",
         text="Nothing was paid. Go back to the shop and start again.",
@@ -229,14 +209,4 @@ def _success(url: str, id: str) -> str:
 
 
 def _to(url: str, id: str) -> Response:
-    return RedirectResponse(_success(url, id), 303, _HEADERS)
-
-
-def _page(template: str, *, status: int = 200, **values: Any) -> Response:
-    return HTMLResponse(_TEMPLATES.get_template(template).render(**values), status, _HEADERS)
-
-
-def _money(minor: int, currency: str) -> str:
-    text = f"{minor:,}" if currency in _ZERO_DECIMAL else f"{minor / 100:,.2f}"
-    symbol = _SYMBOLS.get(currency)
-    return f"{symbol}{text}" if symbol else f"{text} {currency.upper()}"
+    return see(_success(url, id))

@@ -1,5 +1,7 @@
 """Objects of a payment, complete: every key that Stripe sends."""
 
+from uuid import uuid4
+
 from stripe_sandbox.ids import client_secret, new_id
 from stripe_sandbox.store import Object
 
@@ -72,24 +74,15 @@ def payment_intent(created: int, amount: int, currency: str, customer: str | Non
     }
 
 
-def charge(created: int, intent: Object, method: Object) -> Object:
+def charge(created: int, intent: Object, method: Object, *, authenticated: bool = False) -> Object:
     """A charge of `intent` by `method` that is under way; `payments` gives it its end."""
+    is_card = method["type"] == "card"
     details: Object = {"type": method["type"]}
-    if method["type"] == "card":
-        details["card"] = _card_details(method["card"])
-    else:
-        details["us_bank_account"] = {
-            "account_holder_type": "individual",
-            "account_type": "checking",
-            "bank_name": "STRIPE TEST BANK",
-            "fingerprint": None,
-            "last4": "6789",
-            "mandate": None,
-            "payment_reference": None,
-            "routing_number": "110000000",
-        }
+    details[method["type"]] = (
+        _card_details(method["card"], intent["amount"], authenticated=authenticated) if is_card else _bank_details()
+    )
     return {
-        "id": new_id("ch"),
+        "id": new_id("ch" if is_card else "py"),
         "object": "charge",
         "amount": intent["amount"],
         "amount_captured": 0,
@@ -118,12 +111,13 @@ def charge(created: int, intent: Object, method: Object) -> Object:
         "payment_intent": intent["id"],
         "payment_method": method["id"],
         "payment_method_details": details,
-        "receipt_email": None,
+        "radar_options": {},
+        "receipt_email": intent["receipt_email"],
         "receipt_number": None,
         "receipt_url": None,
         "refunded": False,
         "review": None,
-        "shipping": None,
+        "shipping": intent["shipping"],
         "source_transfer": None,
         "statement_descriptor": None,
         "statement_descriptor_suffix": None,
@@ -133,41 +127,54 @@ def charge(created: int, intent: Object, method: Object) -> Object:
     }
 
 
-def payment_method(created: int, kind: str, customer: str | None, billing: Object, card: Object | None) -> Object:
-    """A payment method; `card` has its number's last four, its brand and its expiry."""
-    method: Object = {
+def payment_method(
+    created: int, kind: str, billing: Object, details: Object, *, allow_redisplay: str = "unspecified"
+) -> Object:
+    """A payment method that belongs to nobody yet; `details` is what its kind says of it."""
+    return {
         "id": new_id("pm"),
         "object": "payment_method",
-        "allow_redisplay": "limited",
+        "allow_redisplay": allow_redisplay,
         "billing_details": billing,
+        kind: details,
         "created": created,
-        "customer": customer,
+        "customer": None,
         "customer_account": None,
         "livemode": False,
         "metadata": {},
         "type": kind,
     }
-    if card is not None:
-        method["card"] = {
-            "brand": card["brand"],
-            "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
-            "country": "US",
-            "display_brand": card["brand"],
-            "exp_month": card["exp_month"],
-            "exp_year": card["exp_year"],
-            "fingerprint": card["fingerprint"],
-            "funding": "credit",
-            "generated_from": None,
-            "last4": card["last4"],
-            "networks": {"available": [card["brand"]], "preferred": None},
-            "regulated_status": "unregulated",
-            "three_d_secure_usage": {"supported": True},
-            "wallet": None,
-        }
-    return method
 
 
-def _card_details(card: Object) -> Object:
+def bank_account() -> Object:
+    """The bank account that pays at the hosted page, as payment methods carry it."""
+    return {
+        "account_holder_type": "individual",
+        "account_type": "checking",
+        "bank_name": "STRIPE TEST BANK",
+        "financial_connections_account": None,
+        "fingerprint": None,
+        "last4": "6789",
+        "networks": {"preferred": "ach", "supported": ["ach"]},
+        "routing_number": "110000000",
+        "status_details": None,
+    }
+
+
+def _bank_details() -> Object:
+    return {
+        "account_holder_type": "individual",
+        "account_type": "checking",
+        "bank_name": "STRIPE TEST BANK",
+        "fingerprint": None,
+        "last4": "6789",
+        "mandate": None,
+        "payment_reference": None,
+        "routing_number": "110000000",
+    }
+
+
+def _card_details(card: Object, amount: int, *, authenticated: bool) -> Object:
     kept = ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding", "last4")
     return {
         **{name: card[name] for name in kept},
@@ -181,8 +188,20 @@ def _card_details(card: Object) -> Object:
         "network": card["brand"],
         "network_token": {"used": False},
         "network_transaction_id": None,
-        "overcapture": {"maximum_amount_capturable": 0, "status": "unavailable"},
+        "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
         "regulated_status": "unregulated",
-        "three_d_secure": None,
+        "three_d_secure": _authenticated() if authenticated else None,
         "wallet": None,
+    }
+
+
+def _authenticated() -> Object:
+    return {
+        "authentication_flow": "challenge",
+        "electronic_commerce_indicator": "05",
+        "exemption_indicator": None,
+        "result": "authenticated",
+        "result_reason": None,
+        "transaction_id": str(uuid4()),
+        "version": "2.2.0",
     }

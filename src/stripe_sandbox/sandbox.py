@@ -72,10 +72,10 @@ class Sandbox:
 
     def changed(self, type: str, body: Object, **changes: Any) -> Object:
         """Set `changes` on `body`, keep it, and tell of it with the previous values."""
-        previous = {name: body[name] for name, value in changes.items() if body[name] != value}
+        before = {name: value for name, value in body.items() if not name.startswith("_")}
         body = {**body, **changes}
         self.store.put(body)
-        self.emit(type, body, {k: v for k, v in previous.items() if not k.startswith("_")})
+        self.emit(type, body, previous(before, public(body)))
         return body
 
     def register_webhook(
@@ -132,3 +132,17 @@ class Sandbox:
         """Everything that happened, oldest first."""
         found = self.store.newest_first("event", lambda event: type is None or event["type"] == type)
         return found[::-1]
+
+
+def previous(before: Object, after: Object) -> Object:
+    """What an event says of the old values: of each object only the keys that changed, None for a new one."""
+    changed: Object = {}
+    for name in before.keys() | after.keys():
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = previous(old, new)
+            if inner:
+                changed[name] = inner
+        elif old != new:
+            changed[name] = old
+    return changed

@@ -10,12 +10,24 @@ from typing import Self
 import uvicorn
 from starlette.applications import Starlette
 
-from stripe_sandbox import api, checkout, controls, pages, subscriptions
+from stripe_sandbox import (
+    api,
+    balance,
+    bank_pages,
+    checkout,
+    controls,
+    later,
+    pages,
+    payment_intents,
+    payments,
+    subscriptions,
+)
 from stripe_sandbox.delivery import RETRY_SECONDS, Deliverer
 from stripe_sandbox.sandbox import Sandbox
 
 HOST = "127.0.0.1"
 TICK_SECONDS = 0.5
+LATER: later.Handlers = {**balance.LATER, **payments.LATER, **payment_intents.LATER}
 
 
 def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECONDS) -> Starlette:
@@ -37,7 +49,13 @@ def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECON
                     await task
 
     return Starlette(
-        routes=[*api.routes(sandbox), *controls.routes(sandbox), *pages.routes(sandbox)], lifespan=lifespan
+        routes=[
+            *api.routes(sandbox),
+            *controls.routes(sandbox),
+            *bank_pages.routes(sandbox),
+            *pages.routes(sandbox),
+        ],
+        lifespan=lifespan,
     )
 
 
@@ -46,6 +64,7 @@ async def _tick(sandbox: Sandbox) -> None:
     while True:
         checkout.expire_due(sandbox)
         subscriptions.renew_due(sandbox)
+        later.run_due(sandbox, LATER)
         await asyncio.sleep(TICK_SECONDS)
 
 

@@ -242,9 +242,15 @@ def checkout_session(id: str, created: int, url: str, lines: list[Object], given
         "url": url,
         "wallet_options": None,
         "_line_items": lines,
-        "_payment_metadata": (given.get("payment_intent_data") or {}).get("metadata") or {},
+        "_payment": _payment_settings(given.get("payment_intent_data") or {}),
         "_subscription_metadata": (given.get("subscription_data") or {}).get("metadata") or {},
     }
+
+
+def _payment_settings(given: Object) -> Object:
+    """What a session's payment intent will be like."""
+    kept = ("capture_method", "description", "metadata", "receipt_email", "setup_future_usage", "shipping")
+    return {name: given[name] for name in kept if name in given}
 
 
 def customer_details(email: str | None, name: str | None = None) -> Object:

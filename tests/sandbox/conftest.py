@@ -60,6 +60,24 @@ async def open_session(client: stripe.StripeClient, **options: Any) -> stripe.ch
     )
 
 
+async def pay(client: stripe.StripeClient, payment_method: str | None, **options: Any) -> stripe.PaymentIntent:
+    """A payment intent over $5.99, confirmed with a payment method. An option of None is left out."""
+    params: Any = {
+        "amount": 599,
+        "currency": "usd",
+        "confirm": True,
+        "payment_method": payment_method,
+        "return_url": "http://shop.test/return",
+        **options,
+    }
+    return await client.v1.payment_intents.create_async({k: v for k, v in params.items() if v is not None})
+
+
+def types(sandbox: SandboxServer) -> list[str]:
+    """The types of all events, oldest first."""
+    return [event["type"] for event in sandbox.sandbox.events()]
+
+
 CARD = {
     "payment_method": "card",
     "card_number": "4242 4242 4242 4242",
