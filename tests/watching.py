@@ -38,7 +38,7 @@ def install() -> None:
             seen["events"] += 1
             _look(public(body))
 
-    server.create_app, Store.put = watched_app, watched_put  # type: ignore[assignment, method-assign]
+    server.create_app, Store.put = watched_app, watched_put
 
 
 def taken() -> list[str]:

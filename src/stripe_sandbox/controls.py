@@ -1,6 +1,7 @@
 """The control routes below /sandbox: what only a sandbox has. Programs get JSON, forms are sent back to the index."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -53,37 +54,55 @@ def redeliver(sandbox: Sandbox, fields: dict[str, str], id: str) -> Any:
     return {"deliveries": sandbox.deliveries.redeliver(id, fields.get("endpoint") or None)}
 
 
+def fail(sandbox: Sandbox, fields: dict[str, str], _: str) -> Any:
+    """Let calls fail: `fails`, and where wanted `times` (`all` for ever), `method`, `path`, `executed`, `seconds`."""
+    times = fields.get("times", "").strip() or "1"
+    sandbox.outages.fail(
+        fields.get("fails", ""),
+        times=None if times == "all" else int(times),
+        method=fields.get("method") or None,
+        path=fields.get("path") or "/",
+        executed=fields.get("executed") == "true",
+        seconds=float(fields.get("seconds", "").strip() or 60),
+    )
+    return outages(sandbox)
+
+
+def clear(sandbox: Sandbox, _: dict[str, str], __: str) -> Any:
+    """Let every call through again."""
+    sandbox.outages.clear()
+    return outages(sandbox)
+
+
+def outages(sandbox: Sandbox) -> dict[str, Any]:
+    """The outages that are still to come."""
+    return {"outages": [asdict(outage) for outage in sandbox.outages]}
+
+
 def state(sandbox: Sandbox) -> dict[str, Any]:
     """How deliveries stand."""
     deliveries = sandbox.deliveries
     return {
         "paused": deliveries.paused,
         "waiting": deliveries.waiting(),
-        "knobs": [
-            {
-                "does": knob.does.value,
-                "amount": knob.amount,
-                "types": list(knob.types),
-                "endpoint": knob.endpoint,
-                "every": knob.every,
-                "times": knob.times,
-            }
-            for knob in deliveries.knobs
-        ],
+        "knobs": [asdict(knob) for knob in deliveries.knobs],
     }
 
 
 def routes(sandbox: Sandbox) -> list[BaseRoute]:
-    """The control routes, all POST, and GET /sandbox/deliveries, which says how deliveries stand."""
+    """The control routes, all POST, and two to GET that say how deliveries stand and which outages are to come."""
     acts: dict[str, Act] = {
         "/sandbox/deliveries/disturb": disturb,
         "/sandbox/deliveries/calm": calm,
         "/sandbox/deliveries/pause": pause,
         "/sandbox/deliveries/resume": resume,
         "/sandbox/events/{id}/redeliver": redeliver,
+        "/sandbox/outages": fail,
+        "/sandbox/outages/clear": clear,
     }
     return [
         Route("/sandbox/deliveries", lambda _: JSONResponse(state(sandbox)), methods=["GET"]),
+        Route("/sandbox/outages", lambda _: JSONResponse(outages(sandbox)), methods=["GET"]),
         *(Route(path, _handler(sandbox, act), methods=["POST"]) for path, act in acts.items()),
     ]
 

@@ -10,6 +10,7 @@ from stripe_sandbox import shapes, thin
 from stripe_sandbox.deliveries import Deliveries
 from stripe_sandbox.errors import missing
 from stripe_sandbox.ids import new_id, webhook_secret
+from stripe_sandbox.outages import Outages
 from stripe_sandbox.store import Object, Store, public
 
 API_VERSION = "2026-08-26.dahlia"
@@ -31,6 +32,8 @@ class Sandbox:
         """Called when there is something to deliver; the server sets it."""
         self.deliveries = Deliveries(self.store, lambda: self.on_delivery())
         """What waits to be delivered, and what is made to go wrong with it."""
+        self.outages = Outages()
+        """The calls of the API that are made to fail."""
 
     def close(self) -> None:
         """Close the file."""

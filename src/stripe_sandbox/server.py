@@ -5,10 +5,13 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from stripe_sandbox import (
     api,
@@ -23,6 +26,7 @@ from stripe_sandbox import (
     subscriptions,
 )
 from stripe_sandbox.delivery import RETRY_SECONDS, Deliverer
+from stripe_sandbox.gate import ABORT, Gate
 from stripe_sandbox.sandbox import Sandbox
 
 HOST = "127.0.0.1"
@@ -31,7 +35,10 @@ LATER: later.Handlers = {**balance.LATER, **payments.LATER, **payment_intents.LA
 
 
 def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECONDS) -> Starlette:
-    """The ASGI application. Its lifespan delivers events, expires sessions and renews subscriptions."""
+    """The ASGI application. Its lifespan delivers events, expires sessions and renews subscriptions.
+
+    Connections can be made to break only where a `SandboxServer` runs it.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -55,6 +62,7 @@ def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECON
             *bank_pages.routes(sandbox),
             *pages.routes(sandbox),
         ],
+        middleware=[Middleware(Gate, sandbox=sandbox)],
         lifespan=lifespan,
     )
 
@@ -74,6 +82,20 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, whose requests know how to break their connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        app = self.config.loaded_app
+
+        async def breakable(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[ABORT] = lambda: self.transport.abort()
+            await app(scope, receive, send)
+
+        self.app = breakable
 
 
 class SandboxServer:
@@ -98,6 +120,7 @@ class SandboxServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            http=_Protocol,
             timeout_graceful_shutdown=2,
         )
         self._server = _Server(config)
