@@ -130,7 +130,8 @@ async def test_a_bank_payment_is_complete_and_unpaid_until_it_arrives_or_fails(
     await browser.post(f"{sandbox.url}/sandbox/bank_payments/{waiting.payment_intent}", data=outcome)
     done = await client.v1.checkout.sessions.retrieve_async(session.id)
     assert done.payment_status == ("paid" if arrives else "unpaid")
-    assert types(sandbox)[-1] == f"checkout.session.async_payment_{'succeeded' if arrives else 'failed'}"
+    # A charge is updated some time after it succeeded, so this need not be the last event.
+    assert f"checkout.session.async_payment_{'succeeded' if arrives else 'failed'}" in types(sandbox)
 
 
 async def test_a_subscription_bills_renews_and_ends(
