@@ -146,6 +146,16 @@ def test_an_address_that_names_no_database_is_refused(url: str) -> None:
         parse_url(url)
 
 
+def test_whether_there_is_a_pgbouncer_is_for_us_and_the_rest_of_the_address_for_the_driver() -> None:
+    url = parse_url("postgresql://u:p%40@host:6432/app?sslmode=require&pgbouncer=true")
+    assert url.pooled
+    assert url.native == "postgresql://u:p%40@host:6432/app?sslmode=require"
+    assert not parse_url("postgresql://u@/app?host=/tmp/pg").pooled
+    assert parse_url("postgresql://u@/app?host=/tmp/pg&pgbouncer=false").native == "postgresql://u@/app?host=/tmp/pg"
+    with pytest.raises(InvalidInput, match="pgbouncer"):
+        parse_url("postgresql://u@host/app?pgbouncer=yes")
+
+
 async def test_both_spellings_of_postgresql_are_understood(postgres_url: str) -> None:
     rest = postgres_url.split("://", 1)[1]
     for scheme in ("postgres", "postgresql"):

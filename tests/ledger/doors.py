@@ -96,7 +96,7 @@ class DirectDoor:
         await asyncio.sleep(0.001)
         store = self._ledger.store
         if isinstance(store, PostgresStore):
-            store._pool.terminate()
+            store.connections.terminate()
         else:
             await store.close()
         under_way.cancel()

@@ -12,17 +12,17 @@ from tallystick.clock import system_clock
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import GrantBonus, OpenAccount
 from tallystick.ledger import Ledger
-from tallystick.ledger.postgres_store import (
-    _ACCOUNT_TYPES,
-    _ENTRY_TYPES,
+from tallystick.ledger.postgres_statements import (
+    ACCOUNT_TYPES,
+    ENTRY_TYPES,
     FIND_ENTRIES,
     FIND_KEYS,
     FIND_REVERSALS,
     LOCK_ACCOUNTS,
     WRITE_BATCH,
-    PostgresStore,
-    _columns,
+    columns,
 )
+from tallystick.ledger.postgres_store import PostgresStore
 from tallystick.ledger.verify import verify
 
 HAMMER = Path(__file__).with_name("hammer.py")
@@ -102,14 +102,14 @@ async def test_the_ledgers_statements_use_indexes_whatever_the_statistics_say(po
     ledger = await opened(postgres_url, bonus=1)
     store = ledger.store
     assert isinstance(store, PostgresStore)
-    async with store._pool.acquire() as connection:
+    async with store.connections.acquire() as connection:
         await connection.execute("ANALYZE accounts; ANALYZE entries")
         for statement, values in (
             (LOCK_ACCOUNTS, (["acc1", "acc2"], [1, -1])),
             (FIND_KEYS, (["acc1", "acc2"], ["g", "g"])),
             (FIND_ENTRIES, (["acc1", "acc2"], [1, 1])),
             (FIND_REVERSALS, (["acc1", "acc2"], [1, 1])),
-            (WRITE_BATCH, (*_columns([], _ACCOUNT_TYPES), *_columns([], _ENTRY_TYPES))),
+            (WRITE_BATCH, (*columns([], ACCOUNT_TYPES), *columns([], ENTRY_TYPES))),
         ):
             plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
             assert "Index" in plan

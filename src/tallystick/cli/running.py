@@ -10,11 +10,13 @@ from rich.console import Console
 from tallystick.config import ConfigurationError
 from tallystick.database.schema import CannotConnect, SchemaOutOfDate
 from tallystick.domain.errors import TallystickError
+from tallystick.ledger.errors import PlannerSettingsMissing
 
 P = ParamSpec("P")
 
 EXIT_REFUSED = 1
 EXIT_SETTINGS = 2
+_NEEDS_SET_UP = (ConfigurationError, SchemaOutOfDate, CannotConnect, PlannerSettingsMissing)
 
 
 def exits_cleanly(command: Callable[P, None]) -> Callable[P, None]:
@@ -26,7 +28,7 @@ def exits_cleanly(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except TallystickError as error:
             Console(stderr=True).print(error.message, style="red", markup=False, highlight=False)
-            needs_set_up = isinstance(error, ConfigurationError | SchemaOutOfDate | CannotConnect)
+            needs_set_up = isinstance(error, _NEEDS_SET_UP)
             raise typer.Exit(EXIT_SETTINGS if needs_set_up else EXIT_REFUSED) from error
         except KeyboardInterrupt:
             raise typer.Exit(130) from None

@@ -16,6 +16,13 @@ from tallystick.domain.errors import Unavailable
 BUSY_SECONDS = 10
 """How long a writer waits for another one on SQLite, which has one writer at a time."""
 
+# Behind PgBouncer the next transaction may find another connection, which has not seen what was prepared.
+_NOTHING_PREPARED = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": str,
+}
+
 _WRITES = "tallystick_writes"
 _SQLITE_IS_GONE = ("database is locked", "unable to open", "disk I/O error", "disk is full", "readonly database")
 
@@ -89,7 +96,13 @@ def _is_gone(error: DBAPIError) -> bool:
 def make_engine(url: DatabaseUrl) -> AsyncEngine:
     """An engine with the settings that Tallystick relies on."""
     if url.dialect == "postgresql":
-        return create_async_engine(url.sqlalchemy, pool_size=5, max_overflow=5, pool_pre_ping=True)
+        return create_async_engine(
+            url.sqlalchemy,
+            pool_size=5,
+            max_overflow=5,
+            pool_pre_ping=True,
+            connect_args=_NOTHING_PREPARED if url.pooled else {},
+        )
     engine = create_async_engine(url.sqlalchemy, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)

@@ -2,24 +2,34 @@
 
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from tallystick.domain.errors import InvalidInput
 
 Dialect = Literal["sqlite", "postgresql"]
 
+_POOLED = "pgbouncer"
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """One database. `native` is the file's path on SQLite and the connection URI on PostgreSQL."""
+    """One database. `native` is the file's path on SQLite and the connection URI on PostgreSQL.
+
+    `pooled` says that between us and PostgreSQL there is a PgBouncer, which may hand us another connection for
+    every transaction.
+    """
 
     dialect: Dialect
     native: str
     sqlalchemy: str
+    pooled: bool = False
 
 
 def parse_url(url: str) -> DatabaseUrl:
-    """Read `sqlite:///file`, `postgresql://…` or `postgres://…`. Raises InvalidInput for anything else."""
+    """Read `sqlite:///file`, `postgresql://…` or `postgres://…`. Raises InvalidInput for anything else.
+
+    `?pgbouncer=true` at the end of a PostgreSQL address is for us, and kept from the drivers.
+    """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
         path = rest.removeprefix("/")
@@ -30,7 +40,19 @@ def parse_url(url: str) -> DatabaseUrl:
             )
         return DatabaseUrl("sqlite", path, f"sqlite+aiosqlite:///{path}")
     if scheme in ("postgresql", "postgres"):
-        if not urlsplit(url).path.strip("/"):
+        parts = urlsplit(url)
+        if not parts.path.strip("/"):
             raise InvalidInput("The PostgreSQL address names no database: postgresql://user@host/DATABASE.")
-        return DatabaseUrl("postgresql", f"postgresql://{rest}", f"postgresql+asyncpg://{rest}")
+        options = parse_qsl(parts.query)
+        others = [(name, value) for name, value in options if name != _POOLED]
+        if len(others) < len(options):
+            rest = urlunsplit(parts._replace(query=urlencode(others, safe="/"))).partition("://")[2]
+        pooled = _is_pooled([value for name, value in options if name == _POOLED])
+        return DatabaseUrl("postgresql", f"postgresql://{rest}", f"postgresql+asyncpg://{rest}", pooled)
     raise InvalidInput(f"A database address starts with sqlite:/// or postgresql://, not {scheme[:20]!r}.")
+
+
+def _is_pooled(said: list[str]) -> bool:
+    if set(said) - {"true", "false"}:
+        raise InvalidInput("In DATABASE_URL, pgbouncer is either true or false: postgresql://…/app?pgbouncer=true.")
+    return said[-1:] == ["true"]

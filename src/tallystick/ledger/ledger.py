@@ -39,7 +39,7 @@ class Ledger:
         else:
             from tallystick.ledger.postgres_store import PostgresStore
 
-            store = await PostgresStore.open(parsed.native, catalogue, clock)
+            store = await PostgresStore.open(parsed, catalogue, clock)
         return cls(store, catalogue, clock)
 
     async def close(self) -> None:

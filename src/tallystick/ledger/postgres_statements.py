@@ -1,0 +1,103 @@
+"""What the ledger says to PostgreSQL: its statements, and rows as their arguments.
+
+Every one is for many accounts at once. Knows nothing of connections.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS
+
+_TEXT = ("text", "json")
+# Ids and keys are visible characters and JSON escapes all others, so these two occur in no text of a ledger.
+_BETWEEN, _NULL = "\x1f", "\x1e"
+ACCOUNT_TYPES = ("text", "text", "bigint", "bigint", "bigint", "bigint", "bigint", "timestamptz", "text")
+ENTRY_TYPES = (
+    *("text", "bigint", "text"),
+    *("bigint",) * 5,
+    *("timestamptz",) * 2,
+    *("text", "text", "bigint", "json"),
+)
+
+
+def _unnest(types: Sequence[str], after: int = 0) -> str:
+    """The columns of many rows, each as one text: the driver would look at every element of an array."""
+    return ", ".join(
+        f"string_to_array(${n}, E'\\x1f', E'\\x1e')::{type}[]" if type in _TEXT else f"${n}::text::{type}[]"
+        for n, type in enumerate(types, after + 1)
+    )
+
+
+def columns(rows: Iterable[tuple[Any, ...]], types: Sequence[str]) -> list[str]:
+    """`rows` as one argument for each column, as the statements here take them."""
+    values_of = list(zip(*rows, strict=True)) or [()] * len(types)
+    return [
+        _BETWEEN.join([_NULL if value is None else value for value in values])
+        if type in _TEXT
+        else f"{{{','.join([_literal(value) for value in values])}}}"
+        for values, type in zip(values_of, types, strict=True)
+    ]
+
+
+def _literal(value: int | datetime | None) -> str:
+    if value is None:
+        return "NULL"
+    return str(value) if isinstance(value, int) else _iso(value)
+
+
+# A batch has few different instants: the moment of its decision, and the ends of periods.
+_iso = lru_cache(4_096)(datetime.isoformat)
+
+
+ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
+ENTRY = ", ".join(ENTRY_COLUMNS)
+# What is remembered is not read again: of an account that is still at that number only the id comes back.
+LOCK_ACCOUNTS = (
+    "SELECT accounts.id, "
+    + ", ".join(
+        f"CASE WHEN accounts.seq <> wanted.seq THEN accounts.{name} END AS {name}"
+        for name in ACCOUNT_COLUMNS
+        if name != "id"
+    )
+    + " FROM unnest($1::text[], $2::bigint[]) AS wanted(id, seq) JOIN accounts ON accounts.id = wanted.id "
+    "ORDER BY accounts.id FOR UPDATE OF accounts"
+)
+FIND_KEYS = (
+    f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} "
+    "FROM unnest($1::text[], $2::text[]) AS wanted(account_id, key) "
+    "JOIN entries ON entries.account_id = wanted.account_id AND entries.key = wanted.key"
+)
+WRITE_ACCOUNTS = (
+    f"INSERT INTO accounts ({ACCOUNT}) SELECT * FROM unnest({_unnest(ACCOUNT_TYPES)}) "
+    "ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name != "id")
+)
+WRITE_ENTRIES = f"INSERT INTO entries ({ENTRY}) SELECT * FROM unnest({_unnest(ENTRY_TYPES)})"
+# A whole batch in one statement, which is one transaction and one round trip. Had another process gone on
+# with one of the accounts, the number of an entry is taken, and nothing of the statement happens. Asking
+# for the count makes it lock the accounts before it writes entries, as every other batch does.
+WRITE_BATCH = (
+    "WITH changed AS (UPDATE accounts SET "
+    + ", ".join(f"{name} = new.{name}" for name in ACCOUNT_COLUMNS if name != "id")
+    + f" FROM unnest({_unnest(ACCOUNT_TYPES)}) AS new({ACCOUNT}) WHERE accounts.id = new.id "
+    "RETURNING 1) "
+    f"INSERT INTO entries ({ENTRY}) SELECT * FROM unnest({_unnest(ENTRY_TYPES, len(ACCOUNT_COLUMNS))}) "
+    "WHERE (SELECT count(*) FROM changed) >= 0"
+)
+FIND_ENTRIES = (
+    f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} "
+    "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, seq) "
+    "JOIN entries ON entries.account_id = wanted.account_id AND entries.seq = wanted.seq"
+)
+FIND_REVERSALS = (
+    "SELECT entries.account_id, entries.reverses, entries.seq "
+    "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, reverses) "
+    "JOIN entries ON entries.account_id = wanted.account_id AND entries.reverses = wanted.reverses"
+)
+FIND_PROOF = "SELECT account FROM proofs WHERE account_id = $1"
+KEEP_PROOF = (
+    "INSERT INTO proofs (account_id, seq, account) VALUES ($1, $2, $3) ON CONFLICT (account_id) "
+    "DO UPDATE SET seq = excluded.seq, account = excluded.account WHERE proofs.seq < excluded.seq"
+)
