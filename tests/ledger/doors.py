@@ -5,10 +5,12 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import asyncpg
 import httpx2
 
 from tallystick import Tallystick
 from tallystick.api_keys import Scope
+from tallystick.database.urls import parse_url
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import (
     Capture,
@@ -97,6 +99,7 @@ class DirectDoor:
         store = self._ledger.store
         if isinstance(store, PostgresStore):
             store.connections.terminate()
+            await _quiet(self._of[0])
         else:
             await store.close()
         under_way.cancel()
@@ -111,6 +114,18 @@ class DirectDoor:
     def close(self) -> None:
         self._run(self._ledger.close())
         self._loop.close()
+
+
+async def _quiet(url: str) -> None:
+    """Wait until PostgreSQL is done with what a ledger that went down had asked of it."""
+    connection = await asyncpg.connect(parse_url(url).native, statement_cache_size=0)
+    at_work = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND (application_name = 'tallystick ledger' OR state <> 'idle')"
+    )
+    while await connection.fetchval(at_work):
+        await asyncio.sleep(0.001)
+    await connection.close()
 
 
 class HttpDoor:

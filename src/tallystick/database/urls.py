@@ -46,7 +46,7 @@ def parse_url(url: str) -> DatabaseUrl:
         options = parse_qsl(parts.query)
         others = [(name, value) for name, value in options if name != _POOLED]
         if len(others) < len(options):
-            rest = urlunsplit(parts._replace(query=urlencode(others, safe="/"))).partition("://")[2]
+            rest = urlunsplit(parts._replace(query=urlencode(others, safe="/,"))).partition("://")[2]
         pooled = _is_pooled([value for name, value in options if name == _POOLED])
         return DatabaseUrl("postgresql", f"postgresql://{rest}", f"postgresql+asyncpg://{rest}", pooled)
     raise InvalidInput(f"A database address starts with sqlite:/// or postgresql://, not {scheme[:20]!r}.")
