@@ -1,6 +1,7 @@
-"""`bench/growth`: what a spend costs, and what memory holds, while a ledger grows to millions of entries.
+"""`bench/growth`: what a spend costs, and what memory holds, while a ledger grows to millions of entries and accounts.
 
-Prints a line for every step and writes `bench/growth.json` and the curve `docs/growth.svg`.
+A ledger that stays small is measured in turns with the growing one, so that a busy machine is busy for both.
+Prints a line for every step, writes `bench/growth.json` and the curves `docs/growth.svg` and `docs/memory.svg`.
 """
 
 import argparse
@@ -12,12 +13,19 @@ from pathlib import Path
 
 import asyncpg
 
-from bench.house import fill, ledger_of, new_database, postgresql, spends_per_second
+from bench.curves import Curve, chart
+from bench.house import fill, ledger_of, machine, new_database, postgresql, spends_per_second
 from tallystick.cli.tuning import calm_garbage_collection
+from tallystick.ledger import Ledger
+from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS
 
 ACCOUNTS = 10_000
+FEW_ACCOUNTS = 1_000
+TURNS = 3
+SAMPLE = 4_000
+AT_MOST = 1.2
 HERE = Path(__file__).parent
-PICTURE = HERE.parent / "docs" / "growth.svg"
+DOCS = HERE.parent / "docs"
 Step = dict[str, float]
 
 
@@ -35,56 +43,113 @@ async def megabytes(url: str) -> float:
     return size / 1e6
 
 
-async def grow(entries: int, steps: int) -> list[Step]:
-    """Spend until there are so many entries; for each step, entries, spends a second, memory and disk."""
+async def grow(server: str, entries: int, steps: int) -> list[Step]:
+    """Spend until there are so many entries. For each step: entries, what a spend costs, memory and disk."""
     found: list[Step] = []
-    with postgresql() as server:
-        url = await new_database(server, "growing")
-        async with ledger_of(url) as ledger:
-            await fill(ledger, ACCOUNTS)
-            calm_garbage_collection()
-            await spends_per_second(ledger, ACCOUNTS, ACCOUNTS)
-            written = 3 * ACCOUNTS
-            for step in range(steps):
-                # The first figures are those of a small ledger, several of them since one alone is chance.
-                count = 10_000 if step < 3 else (entries - written) // (steps - step)
-                rate = await spends_per_second(ledger, ACCOUNTS, count)
-                written += count
-                disk = await megabytes(url)
-                found.append({"entries": written, "per_second": rate, "resident_mb": resident_mb(), "disk_mb": disk})
-                print(
-                    f"{written:>12,} entries  {rate:>8,.0f} spends a second  {resident_mb():>6,.0f} MB of memory  "
-                    f"{disk:>8,.0f} MB on the disk",
-                    flush=True,
-                )
+    small_url, url = await new_database(server, "staying_small"), await new_database(server, "growing")
+    async with ledger_of(small_url) as small, ledger_of(url) as ledger:
+        await fill(small, FEW_ACCOUNTS)
+        await fill(ledger, ACCOUNTS)
+        calm_garbage_collection()
+        # The first look at each account is not what is measured.
+        await spends_per_second(small, FEW_ACCOUNTS, FEW_ACCOUNTS)
+        await spends_per_second(ledger, ACCOUNTS, ACCOUNTS)
+        written = 3 * ACCOUNTS
+        for step in range(1, steps + 1):
+            todo = round(entries * step / steps) - written - TURNS * SAMPLE
+            written += max(0, todo) + TURNS * SAMPLE
+            if todo > 0:
+                await spends_per_second(ledger, ACCOUNTS, todo)
+            ratios, rate = await in_turns((small, FEW_ACCOUNTS, 1), (ledger, ACCOUNTS, 1), TURNS)
+            disk = await megabytes(url)
+            found.append(
+                {
+                    "entries": written,
+                    "cost": statistics.median(ratios),
+                    "per_second": rate,
+                    "resident_mb": resident_mb(),
+                    "disk_mb": disk,
+                }
+            )
+            print(
+                f"{written:>12,} entries  a spend costs {found[-1]['cost']:.2f} of one in a small ledger  "
+                f"{found[-1]['resident_mb']:>6,.0f} MB of memory  {disk:>8,.0f} MB on the disk",
+                flush=True,
+            )
     return found
 
 
-def picture(steps: list[Step]) -> str:
-    """The curve of spends a second over entries, as SVG that follows the reader's colours."""
-    width, height, left, top = 640, 260, 64, 24
-    most, fastest = steps[-1]["entries"], max(step["per_second"] for step in steps) * 1.1
+Load = tuple[Ledger, int, int]
+"""A ledger, how many of its accounts spend, and how far apart these are."""
 
-    def at(step: Step) -> tuple[float, float]:
-        return left + step["entries"] / most * (width - left - 16), height - 40 - step["per_second"] / fastest * (
-            height - 40 - top
+
+async def in_turns(small: Load, large: Load, turns: int) -> tuple[list[float], float]:
+    """What a spend in `large` costs of one in `small`, for each turn, and the median of spends a second."""
+    ratios, rates = [], []
+    for _ in range(turns):
+        first, second = [
+            await spends_per_second(ledger, accounts, SAMPLE, apart=apart)
+            for ledger, accounts, apart in (small, large)
+        ]
+        ratios.append(first / second)
+        rates.append(second)
+    return ratios, statistics.median(rates)
+
+
+async def many_accounts(server: str, accounts: int, turns: int) -> dict[str, float]:
+    """What a spend costs among so many accounts, beside one among a thousand.
+
+    `busy` is that of a thousand accounts scattered among all, `all` that of all of them in turn, which are
+    more than a process remembers.
+    """
+    small_url, url = await new_database(server, "few_accounts"), await new_database(server, "many_accounts")
+    async with ledger_of(small_url) as small, ledger_of(url) as large:
+        await fill(small, FEW_ACCOUNTS)
+        await fill(large, 1)
+        await multiply(url, accounts)
+        calm_garbage_collection()
+        apart = accounts // FEW_ACCOUNTS
+        await in_turns((small, FEW_ACCOUNTS, 1), (large, FEW_ACCOUNTS, apart), 1)
+        few = (small, FEW_ACCOUNTS, 1)
+        busy, _ = await in_turns(few, (large, FEW_ACCOUNTS, apart), turns)
+        everyone, _ = await in_turns(few, (large, accounts, 1), turns)
+    return {"accounts": accounts, "busy": statistics.median(busy), "all": statistics.median(everyone)}
+
+
+async def multiply(url: str, accounts: int) -> None:
+    """Copy what the ledger wrote of acc0 to acc1, acc2, …: opening a million one by one is not what is measured."""
+    connection = await asyncpg.connect(url)
+    for table, columns in (("accounts", ACCOUNT_COLUMNS), ("entries", ENTRY_COLUMNS)):
+        id, *others = columns
+        rest = ", ".join(others)
+        await connection.execute(
+            f"INSERT INTO {table} ({id}, {rest}) SELECT 'acc' || n, {rest} FROM {table}, "
+            f"generate_series(1, {accounts - 1}) AS n WHERE {id} = 'acc0'"
         )
+    await connection.execute("VACUUM ANALYZE accounts, entries")
+    await connection.close()
 
-    line = " ".join(f"{x:.0f},{y:.0f}" for x, y in map(at, steps))
-    marks = "".join(
-        f'<text x="{left - 8}" y="{height - 40 - share * (height - 40 - top) + 4:.0f}" text-anchor="end">'
-        f"{share * fastest:,.0f}</text>"
-        for share in (0, 0.5, 1)
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        'font-size="12" fill="currentColor" role="img" aria-label="Spends a second while the ledger grows">'
-        f'<text x="{left}" y="14">spends a second, 256 callers, 10,000 accounts, PostgreSQL</text>{marks}'
-        f'<path d="M{left} {top}V{height - 40}H{width - 16}" fill="none" stroke="currentColor" opacity=".4"/>'
-        f'<polyline points="{line}" fill="none" stroke="#3b6fd4" stroke-width="2"/>'
-        f'<text x="{left}" y="{height - 22}">0</text>'
-        f'<text x="{width - 16}" y="{height - 22}" text-anchor="end">{most:,.0f} entries</text></svg>\n'
-    )
+
+def draw(steps: list[Step]) -> None:
+    """The curves for the docs."""
+    costs = Curve("growing ledger", [(step["entries"], step["cost"]) for step in steps])
+    limit = Curve("at most", [(steps[0]["entries"], AT_MOST), (steps[-1]["entries"], AT_MOST)])
+    title = "What a spend costs, beside one in a ledger that stays small"
+    (DOCS / "growth.svg").write_text(chart(title, "entries", [costs, limit]))
+    memory = Curve("one process", [(step["entries"], step["resident_mb"]) for step in steps])
+    (DOCS / "memory.svg").write_text(chart("Memory of the process, in MB", "entries", [memory]))
+
+
+async def measure(entries: int, steps: int, accounts: int) -> tuple[list[Step], dict[str, float]]:
+    """Both kinds of growth, on one server."""
+    with postgresql() as server:
+        among = await many_accounts(server, accounts, 3 * TURNS)
+        print(
+            f"Among {accounts:,} accounts a spend costs {among['busy']:.2f} of one among {FEW_ACCOUNTS:,} while a "
+            f"thousand of them are busy (at most {AT_MOST}), {among['all']:.2f} while all are.",
+            flush=True,
+        )
+        return await grow(server, entries, steps), among
 
 
 def main() -> None:
@@ -92,15 +157,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/growth", description=__doc__)
     parser.add_argument("--entries", type=int, default=5_000_000)
     parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--accounts", type=int, default=1_000_000)
     asked = parser.parse_args()
-    steps = asyncio.run(grow(asked.entries, asked.steps))
-    small, large = ([step["per_second"] for step in part] for part in (steps[:3], steps[-3:]))
-    cost = statistics.median(small) / statistics.median(large)
+    steps, among = asyncio.run(measure(asked.entries, asked.steps, asked.accounts))
+    cost = statistics.median(step["cost"] for step in steps[-(len(steps) // 5 or 1) :])
     memory = steps[-1]["resident_mb"] - steps[len(steps) // 5]["resident_mb"]
-    print(f"A spend at the end costs {cost:.2f} of one at the beginning (at most 1.20).")
+    print(
+        f"At {steps[-1]['entries']:,} entries a spend costs {cost:.2f} of one in a small ledger (at most {AT_MOST})."
+    )
     print(f"Memory grew by {memory:,.0f} MB over the last four fifths.")
-    (HERE / "growth.json").write_text(json.dumps(steps, indent=1) + "\n")
-    PICTURE.write_text(picture(steps))
+    found = {"machine": machine(), "cost": cost, "memory_grew_mb": memory, "among_accounts": among, "steps": steps}
+    (HERE / "growth.json").write_text(json.dumps(found, indent=1) + "\n")
+    draw(steps)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import platform
 import secrets
 import shutil
 import tempfile
@@ -28,6 +30,11 @@ CATALOGUE = Catalogue([Plan("free", ALLOWANCE)])
 
 _run = secrets.token_hex(4)
 _keys = itertools.count()
+
+
+def machine() -> dict[str, str | int | None]:
+    """What the figures were measured on."""
+    return {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
 
 
 @contextmanager
@@ -79,13 +86,20 @@ async def fill(ledger: Ledger, accounts: int, *, grants: int = 1) -> None:
         )
 
 
-async def spends_per_second(ledger: Ledger, accounts: int, count: int, callers: int = CALLERS) -> float:
-    """How many spends of one credit `callers` get through, over accounts in a fixed scattered order."""
+async def spends_per_second(
+    ledger: Ledger, accounts: int, count: int, callers: int = CALLERS, *, apart: int = 1
+) -> float:
+    """How many spends of one credit a second `callers` get through, over accounts in a fixed scattered order.
+
+    The accounts are every `apart`-th one.
+    """
     todo = iter(range(count))
 
     async def call() -> None:
         for n in todo:
-            await ledger.submit(Spend(account_id=f"acc{n * 7_919 % accounts}", key=f"{_run}-{next(_keys)}", amount=1))
+            await ledger.submit(
+                Spend(account_id=f"acc{n * 7_919 % accounts * apart}", key=f"{_run}-{next(_keys)}", amount=1)
+            )
 
     start = time.perf_counter()
     await asyncio.gather(*(call() for _ in range(callers)))
