@@ -48,11 +48,11 @@ async def grow(server: str, entries: int, steps: int) -> list[Step]:
     found: list[Step] = []
     small_url, url = await new_database(server, "staying_small"), await new_database(server, "growing")
     async with ledger_of(small_url) as small, ledger_of(url) as ledger:
-        await fill(small, FEW_ACCOUNTS)
+        await fill(small, ACCOUNTS)
         await fill(ledger, ACCOUNTS)
         calm_garbage_collection()
         # The first look at each account is not what is measured.
-        await spends_per_second(small, FEW_ACCOUNTS, FEW_ACCOUNTS)
+        await spends_per_second(small, ACCOUNTS, ACCOUNTS)
         await spends_per_second(ledger, ACCOUNTS, ACCOUNTS)
         written = 3 * ACCOUNTS
         for step in range(1, steps + 1):
@@ -60,7 +60,7 @@ async def grow(server: str, entries: int, steps: int) -> list[Step]:
             written += max(0, todo) + TURNS * SAMPLE
             if todo > 0:
                 await spends_per_second(ledger, ACCOUNTS, todo)
-            ratios, rate = await in_turns((small, FEW_ACCOUNTS, 1), (ledger, ACCOUNTS, 1), TURNS)
+            ratios, rate = await in_turns((small, ACCOUNTS, 1), (ledger, ACCOUNTS, 1), TURNS)
             disk = await megabytes(url)
             found.append(
                 {
@@ -99,8 +99,8 @@ async def in_turns(small: Load, large: Load, turns: int) -> tuple[list[float], f
 async def many_accounts(server: str, accounts: int, turns: int) -> dict[str, float]:
     """What a spend costs among so many accounts, beside one among a thousand.
 
-    `busy` is that of a thousand accounts scattered among all, `all` that of all of them in turn, which are
-    more than a process remembers.
+    `busy` is that of a thousand accounts scattered among all; `all` that of ever other ones, which are more
+    than a process remembers, so that each has to be read.
     """
     small_url, url = await new_database(server, "few_accounts"), await new_database(server, "many_accounts")
     async with ledger_of(small_url) as small, ledger_of(url) as large:
@@ -143,20 +143,21 @@ def draw(steps: list[Step]) -> None:
 async def measure(entries: int, steps: int, accounts: int) -> tuple[list[Step], dict[str, float]]:
     """Both kinds of growth, on one server."""
     with postgresql() as server:
+        steps_taken = await grow(server, entries, steps)
         among = await many_accounts(server, accounts, 3 * TURNS)
         print(
             f"Among {accounts:,} accounts a spend costs {among['busy']:.2f} of one among {FEW_ACCOUNTS:,} while a "
             f"thousand of them are busy (at most {AT_MOST}), {among['all']:.2f} while all are.",
             flush=True,
         )
-        return await grow(server, entries, steps), among
+        return steps_taken, among
 
 
 def main() -> None:
     """Grow, print, write."""
     parser = argparse.ArgumentParser(prog="bench/growth", description=__doc__)
     parser.add_argument("--entries", type=int, default=5_000_000)
-    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--accounts", type=int, default=1_000_000)
     asked = parser.parse_args()
     steps, among = asyncio.run(measure(asked.entries, asked.steps, asked.accounts))

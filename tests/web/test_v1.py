@@ -132,6 +132,43 @@ async def test_a_batch_answers_each_spend_by_itself(api: httpx2.AsyncClient) -> 
     assert problem(await api.post("/v1/spends:batch", json=too_many)) == (422, "invalid_input")
 
 
+@pytest.mark.parametrize(
+    ("scope", "path", "body", "status"),
+    [
+        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":3,"operation":"a"}', 201),
+        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":10000}', 402),
+        (Scope.SPEND, "/v1/accounts/nobody/spends", b'{"amount":3}', 404),
+        (Scope.SPEND, "/v1/accounts/with%20space/spends", b'{"amount":3}', 422),
+        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":3,"more":1}', 422),
+        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":3,"operation":"\\ud800"}', 422),
+        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":', 400),
+        (Scope.SPEND, "/v1/accounts/acme/spends", b"[" * 100_000, 400),
+        (Scope.SPEND, "/v1/accounts/acme/spends", b'"' + b"x" * 2_000_000 + b'"', 413),
+        (Scope.READ, "/v1/accounts/acme/spends", b'{"amount":3}', 403),
+        (Scope.READ, "/v1/accounts/acme/spends", b'{"amount":0}', 403),
+        (Scope.SPEND, "/v1/spends:batch", b'{"spends":[{"account_id":"acme","key":"b","amount":1}]}', 200),
+        (Scope.SPEND, "/v1/spends:batch", b'{"spends":[]}', 422),
+        (Scope.READ, "/v1/spends:batch", b'{"spends":[{"account_id":"acme","key":"b","amount":1}]}', 403),
+    ],
+)
+async def test_the_quick_way_answers_what_the_declared_way_answers(
+    api: httpx2.AsyncClient, client: Client, scope: Scope, path: str, body: bytes, status: int
+) -> None:
+    caller = await client(scope)
+    answers = [
+        await caller.post(path, content=body, headers={"Idempotency-Key": "k1", "Content-Type": sent_as})
+        # Only the first of them is plain enough for the quick way.
+        for sent_as in ("application/json", "application/json; charset=utf-8", "application/json")
+    ]
+    assert [answer.status_code for answer in answers] == [status] * 3
+    quick, declared, again = [answer.text.replace('"replayed":true', '"replayed":false') for answer in answers]
+    assert quick == declared == again
+    assert {name for name, _ in answers[1].headers.items()} == {name for name, _ in answers[2].headers.items()}
+    assert (await api.get("/v1/accounts/acme")).json()["available"] == {"spends": 22, "batch": 24}.get(
+        path.rpartition("/")[2].removeprefix("spends:") if status in (200, 201) else "", 25
+    )
+
+
 @pytest.mark.parametrize("amount", [0, -1, 1.5, True, "3", 10**12 + 1, None])
 async def test_s1_what_is_not_a_whole_number_of_credits_changes_nothing(
     api: httpx2.AsyncClient, amount: object

@@ -43,21 +43,24 @@ class Lane:
         self._working: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def submit(self, command: Command) -> Answer:
-        """Wait for `command` to be committed. Raises the Refusal, or Unavailable when it was not taken."""
-        if self._closed:
-            raise LedgerUnavailable("The ledger is closed. Nothing was changed.")
-        if len(self._waiting) >= self._max_waiting:
-            raise Overloaded(
-                f"{len(self._waiting):,} commands are waiting already, so this one was not taken. "
-                "Nothing was changed. Try again with the same idempotency key."
-            )
+    def submit(self, command: Command) -> asyncio.Future[Answer]:
+        """Take `command` in. What comes back raises the Refusal, or Unavailable when it was not taken."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((command, answer, loop.time()))
-        if self._working is None or self._working.done():
-            self._working = asyncio.create_task(self._work(), name="ledger lane")
-        return await answer
+        if self._closed:
+            answer.set_exception(LedgerUnavailable("The ledger is closed. Nothing was changed."))
+        elif len(self._waiting) >= self._max_waiting:
+            answer.set_exception(
+                Overloaded(
+                    f"{len(self._waiting):,} commands are waiting already, so this one was not taken. "
+                    "Nothing was changed. Try again with the same idempotency key."
+                )
+            )
+        else:
+            self._waiting.append((command, answer, loop.time()))
+            if self._working is None or self._working.done():
+                self._working = loop.create_task(self._work(), name="ledger lane")
+        return answer
 
     async def close(self) -> None:
         """Take no more commands, and wait for those that were taken."""
@@ -111,10 +114,9 @@ class Lanes:
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self._lanes = tuple(lanes)
 
-    async def submit(self, command: Command) -> Answer:
+    def submit(self, command: Command) -> asyncio.Future[Answer]:
         """Put `command` into its account's lane; see Lane.submit."""
-        lane = self._lanes[crc32(command.account_id.encode()) % len(self._lanes)]
-        return await lane.submit(command)
+        return self._lanes[crc32(command.account_id.encode()) % len(self._lanes)].submit(command)
 
     async def close(self) -> None:
         """Close every lane."""

@@ -1,6 +1,7 @@
 """The one door to an account: every change is a command that goes through `submit`."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
@@ -9,7 +10,7 @@ from tallystick.database.urls import parse_url
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import KeyedCommand, Settle
-from tallystick.domain.errors import UnknownAccount, UnknownEntry
+from tallystick.domain.errors import TallystickError, UnknownAccount, UnknownEntry
 from tallystick.domain.settle import settle
 from tallystick.ledger.batch import Receipt
 from tallystick.ledger.lanes import Lane, Lanes
@@ -57,6 +58,16 @@ class Ledger:
         if not isinstance(answer, Receipt):
             raise TypeError(f"{type(command).__name__} has no idempotency key, so it has no receipt")
         return answer
+
+    async def submit_all(self, commands: Sequence[KeyedCommand]) -> list[Receipt | TallystickError]:
+        """Carry out `commands`, each by itself. Returns what `submit` would have returned or raised for each."""
+        answers = await asyncio.gather(*map(self._lanes.submit, commands), return_exceptions=True)
+        outcomes: list[Receipt | TallystickError] = []
+        for answer in answers:
+            if not isinstance(answer, Receipt | TallystickError):
+                raise answer if isinstance(answer, BaseException) else TypeError("a command without a receipt")
+            outcomes.append(answer)
+        return outcomes
 
     async def account(self, account_id: str) -> Account:
         """The account as it is now, with what time has done applied (S14). Raises UnknownAccount."""

@@ -2,7 +2,6 @@
 
 from asgi_cross_origin_protection import CrossOriginProtection
 from fastapi import Request
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallystick.web.problems import RequestRefused
@@ -62,21 +61,22 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self._app = app
-        self._headers = security_headers(https=https)
+        self._headers = [(k.lower().encode(), v.encode()) for k, v in security_headers(https=https).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
+        # Pages show balances and must not outlive a sign-out; static files change with the version.
+        kept = b"public, max-age=3600" if scope["path"].startswith("/static/") else b"no-store"
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
-                # Pages show balances and must not outlive a sign-out; static files change with the version.
-                fresh = not scope["path"].startswith("/static/")
-                headers.setdefault("Cache-Control", "no-store" if fresh else "public, max-age=3600")
+                headers = message["headers"]
+                given = {name for name, _ in headers}
+                ours = (*self._headers, (b"cache-control", kept))
+                message["headers"] = [*headers, *(header for header in ours if header[0] not in given)]
             await send(message)
 
         await self._app(scope, receive, with_headers)

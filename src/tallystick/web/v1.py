@@ -4,7 +4,6 @@ Every write carries an Idempotency-Key (S7): repeated, it answers the same again
 `Idempotent-Replayed: true`.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -28,12 +27,14 @@ from tallystick.domain.errors import InsufficientCredits, TallystickError
 from tallystick.ledger import Receipt
 from tallystick.service import Tallystick
 from tallystick.web.problems import ProblemRoute, RequestRefused, problem_body, status_of
+from tallystick.web.quick import Plain, json_answer, quick_route
 from tallystick.web.v1_shapes import (
     AccountAnswer,
     AccountRequest,
     BatchAnswer,
     BatchRequest,
     BatchResult,
+    BatchSpend,
     CaptureRequest,
     EntriesPage,
     EntryShape,
@@ -50,6 +51,7 @@ from tallystick.web.v1_shapes import (
 )
 
 LAST_ENTRY = 2**63 - 1
+_REPLAYED = {"Idempotent-Replayed": "true"}
 
 AccountId = Annotated[str, Path(description="The account's id, as the host application names it.")]
 Number = Annotated[int, Path(ge=1, le=LAST_ENTRY)]
@@ -93,14 +95,61 @@ def make_v1(credits: Tallystick) -> APIRouter:
     def scope(wanted: Scope) -> Any:
         return Depends(_requires(credits, wanted))
 
-    async def submit(command: KeyedCommand, response: Response) -> Receipt:
+    async def take(command: KeyedCommand) -> Receipt:
         try:
-            receipt = await credits.ledger.submit(command)
+            return await credits.ledger.submit(command)
         except InsufficientCredits as refusal:
             raise _where_to_buy(credits, refusal) from refusal
+
+    async def submit(command: KeyedCommand, response: Response) -> Receipt:
+        receipt = await take(command)
         if receipt.replayed:
-            response.headers["Idempotent-Replayed"] = "true"
+            response.headers.update(_REPLAYED)
         return receipt
+
+    # The two that make up the load come first, since routes are tried in order.
+    async def spend(id: AccountId, asked: SpendRequest, key: Key, response: Response) -> EntryShape:
+        """Consume credits in burn order, all or nothing."""
+        return entry_shape((await submit(_spend(id, key, asked), response)).entry)
+
+    async def spend_quickly(plain: Plain) -> Response | None:
+        asked = plain.body_as(SpendRequest)
+        if asked is None or not plain.key:
+            return None
+        await authorize(credits, plain.secret, Scope.SPEND)
+        receipt = await take(_spend(plain.path["id"], plain.key, asked))
+        return json_answer(entry_shape(receipt.entry), 201, _REPLAYED if receipt.replayed else None)
+
+    router.add_api_route(
+        "/accounts/{id}/spends",
+        spend,
+        methods=["POST"],
+        status_code=201,
+        dependencies=[scope(Scope.SPEND)],
+        route_class_override=quick_route(spend_quickly),
+    )
+
+    async def batch(asked: BatchRequest) -> BatchAnswer:
+        """Up to 1,000 spends over any accounts, each with its own key and its own result."""
+        made = [_made(spend) for spend in asked.spends]
+        answers = iter(await credits.ledger.submit_all([c for c in made if isinstance(c, Spend)]))
+        outcomes = [next(answers) if isinstance(c, Spend) else c for c in made]
+        return BatchAnswer(results=[_result(credits, outcome) for outcome in outcomes])
+
+    async def batch_quickly(plain: Plain) -> Response | None:
+        asked = plain.body_as(BatchRequest)
+        if asked is None:
+            return None
+        await authorize(credits, plain.secret, Scope.SPEND)
+        return json_answer(await batch(asked), 200)
+
+    router.add_api_route(
+        "/spends:batch",
+        batch,
+        methods=["POST"],
+        dependencies=[scope(Scope.SPEND)],
+        route_class_override=quick_route(batch_quickly),
+    )
 
     @router.get("/accounts/{id}", dependencies=[scope(Scope.READ)])
     async def account(id: AccountId) -> AccountAnswer:
@@ -114,12 +163,6 @@ def make_v1(credits: Tallystick) -> APIRouter:
         if asked.plan is not None and balance.plan != asked.plan:
             await submit(SetPlan(account_id=id, key=key, plan=asked.plan, reason=asked.reason), response)
         return account_answer(await credits.balance(id), await credits.ledger.account(id))
-
-    @router.post("/accounts/{id}/spends", status_code=201, dependencies=[scope(Scope.SPEND)])
-    async def spend(id: AccountId, asked: SpendRequest, key: Key, response: Response) -> EntryShape:
-        """Consume credits in burn order, all or nothing."""
-        command = Spend(account_id=id, key=key, amount=asked.amount, operation=asked.operation)
-        return entry_shape((await submit(command, response)).entry)
 
     @router.post("/accounts/{id}/spends/{seq}/reverse", status_code=201, dependencies=[scope(Scope.SPEND)])
     async def reverse(
@@ -186,24 +229,6 @@ def make_v1(credits: Tallystick) -> APIRouter:
             next_before=page[-1].seq if len(found) > limit else None,
         )
 
-    @router.post("/spends:batch", dependencies=[scope(Scope.SPEND)])
-    async def batch(asked: BatchRequest) -> BatchAnswer:
-        """Up to 1,000 spends over any accounts, each with its own key and its own result."""
-
-        async def one(spend: Any) -> BatchResult:
-            try:
-                command = Spend(
-                    account_id=spend.account_id, key=spend.key, amount=spend.amount, operation=spend.operation
-                )
-                receipt = await credits.ledger.submit(command)
-            except TallystickError as error:
-                if isinstance(error, InsufficientCredits):
-                    error = _where_to_buy(credits, error)
-                return BatchResult(status=status_of(error), problem=problem_body(error))
-            return BatchResult(status=201, entry=entry_shape(receipt.entry), replayed=receipt.replayed)
-
-        return BatchAnswer(results=list(await asyncio.gather(*map(one, asked.spends))))
-
     return router
 
 
@@ -214,9 +239,32 @@ def _requires(credits: Tallystick, wanted: Scope) -> Callable[..., Coroutine[Any
     async def check(sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
         if sent is None:
             raise InvalidApiKey
-        (await credits.api_keys.authenticate(sent.credentials)).require(wanted)
+        await authorize(credits, sent.credentials, wanted)
 
     return check
+
+
+async def authorize(credits: Tallystick, secret: str, wanted: Scope) -> None:
+    """Raise InvalidApiKey or MissingScope unless `secret` may do that."""
+    (await credits.api_keys.authenticate(secret)).require(wanted)
+
+
+def _spend(account_id: str, key: str, asked: SpendRequest) -> Spend:
+    return Spend(account_id=account_id, key=key, amount=asked.amount, operation=asked.operation)
+
+
+def _made(asked: BatchSpend) -> Spend | TallystickError:
+    try:
+        return _spend(asked.account_id, asked.key, asked)
+    except TallystickError as error:
+        return error
+
+
+def _result(credits: Tallystick, outcome: Receipt | TallystickError) -> BatchResult:
+    if isinstance(outcome, Receipt):
+        return BatchResult(status=201, entry=entry_shape(outcome.entry), replayed=outcome.replayed)
+    error = _where_to_buy(credits, outcome) if isinstance(outcome, InsufficientCredits) else outcome
+    return BatchResult(status=status_of(error), problem=problem_body(error))
 
 
 def openapi_document(credits: Tallystick) -> dict[str, Any]:
