@@ -3,7 +3,7 @@
 From Stripe's page of test cards. The README next to this file lists them for people.
 """
 
-from stripe_sandbox.cards import Authentication, Decline, TestCard
+from stripe_sandbox.cards import Authentication, Decline, Refunding, TestCard
 from stripe_sandbox.store import Object
 
 _GENERIC = Decline("generic_decline", network_code="01", advice="try_again_later")
@@ -112,6 +112,13 @@ _SPECIAL = {
     "threeDSecureRequiredProcessingError": TestCard("4000008400001280", decline=_GENERIC),
     "threeDSecureOptional": TestCard("4000000000003055"),
     "threeDSecureOptionalProcessingError": TestCard("4000000000003097"),
+    "createDispute": TestCard("4000000000000259", disputes=("fraudulent",)),
+    "createDisputeProductNotReceived": TestCard("4000000000002685", disputes=("product_not_received",)),
+    "createDisputeInquiry": TestCard("4000000000001976", disputes=("inquiry",)),
+    "createMultipleDisputes": TestCard("4000000404000079", disputes=("fraudulent", "product_not_received")),
+    "createIssuerFraudRecord": TestCard("4000000000005423", warned=True),
+    "pendingRefund": TestCard("4000000000007726", refunding=Refunding.LATER),
+    "refundFail": TestCard("4000000000005126", refunding=Refunding.FAILS_LATER),
     "bypassPending": TestCard("4000000000000077", available=True),
     "bypassPendingInternational": TestCard("4000003720000278", country="IE", available=True),
     "riskLevelElevated": TestCard("4000000000009235", risk="elevated"),

@@ -1,8 +1,33 @@
-"""Charges: looked at and annotated. `payments` makes them."""
+"""Charges: found, looked at, annotated. `payments` makes them."""
 
 from stripe import params
 
 from stripe_sandbox import operations
+from stripe_sandbox.errors import StripeError, missing
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Object
+
+
+def of_payment(sandbox: Sandbox, id: str) -> Object:
+    """The charge behind a charge's, a payment intent's or a checkout session's id. Raises Stripe's error for none."""
+    found = sandbox.store.get(id)
+    if found is not None and found["object"] == "checkout.session":
+        found = sandbox.store.get(found.get("_intent", ""))
+    if found is not None and found["object"] == "payment_intent":
+        found = sandbox.store.get(found["latest_charge"] or "")
+    if found is None or found["object"] != "charge":
+        raise missing("payment", id)
+    return found
+
+
+def require_captured(charge: Object) -> None:
+    """Raises Stripe's error for a charge that took no money."""
+    if charge["status"] != "succeeded" or not charge["captured"]:
+        raise StripeError(
+            f"This PaymentIntent ({charge['payment_intent']}) does not have a successful charge to refund.",
+            saved=True,
+        )
+
 
 OPERATIONS = [
     operations.list_of("charge", "/charges", params.ChargeListParams),

@@ -6,10 +6,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from stripe_sandbox import payment_controls
 from stripe_sandbox.errors import StripeError
+from stripe_sandbox.html import page, see
 from stripe_sandbox.sandbox import Sandbox
 
 Act = Callable[[Sandbox, dict[str, str], str], Any]
@@ -99,6 +101,7 @@ def routes(sandbox: Sandbox) -> list[BaseRoute]:
         "/sandbox/events/{id}/redeliver": redeliver,
         "/sandbox/outages": fail,
         "/sandbox/outages/clear": clear,
+        **payment_controls.CONTROLS,
     }
     return [
         Route("/sandbox/deliveries", lambda _: JSONResponse(state(sandbox)), methods=["GET"]),
@@ -110,14 +113,22 @@ def routes(sandbox: Sandbox) -> list[BaseRoute]:
 def _handler(sandbox: Sandbox, act: Act) -> Callable[[Request], Any]:
     async def handle(request: Request) -> Response:
         fields = dict(parse_qsl((await request.body()).decode(errors="replace")))
+        is_person = "text/html" in request.headers.get("accept", "")
         try:
             answer = act(sandbox, fields, request.path_params.get("id", ""))
-        except StripeError as error:
-            return JSONResponse(error.body, error.status)
-        except ValueError as error:
-            return JSONResponse({"error": {"message": str(error)}}, 400)
-        if "text/html" in request.headers.get("accept", ""):
-            return RedirectResponse("/sandbox/", 303)
-        return JSONResponse(answer)
+        except (StripeError, ValueError) as error:
+            status = error.status if isinstance(error, StripeError) else 400
+            if is_person:
+                return page(
+                    "message.html",
+                    status=status,
+                    heading="That was refused",
+                    text=str(error),
+                    link="/sandbox/",
+                    link_text="Back to the sandbox",
+                )
+            body = error.body if isinstance(error, StripeError) else {"error": {"message": str(error)}}
+            return JSONResponse(body, status)
+        return see("/sandbox/") if is_person else JSONResponse(answer)
 
     return handle

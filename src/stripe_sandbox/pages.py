@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from stripe_sandbox import checkout, controls, payment_methods
+from stripe_sandbox import checkout, controls, payment_controls, payment_methods
 from stripe_sandbox.cards import BadField
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.html import HERE, fields, page, see
@@ -154,6 +154,7 @@ class Pages:
             "index.html",
             sessions=sessions,
             waiting=waiting,
+            **payment_controls.overview(self._sandbox),
             events=events,
             deliveries=controls.state(self._sandbox),
             kinds=list(Does),

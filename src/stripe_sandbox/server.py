@@ -19,10 +19,13 @@ from stripe_sandbox import (
     bank_pages,
     checkout,
     controls,
+    disputes,
+    fraud_warnings,
     later,
     pages,
     payment_intents,
     payments,
+    refunds,
     subscriptions,
 )
 from stripe_sandbox.delivery import RETRY_SECONDS, Deliverer
@@ -31,7 +34,15 @@ from stripe_sandbox.sandbox import Sandbox
 
 HOST = "127.0.0.1"
 TICK_SECONDS = 0.5
-LATER: later.Handlers = {**balance.LATER, **payments.LATER, **payment_intents.LATER}
+LATER: later.Handlers = {
+    **balance.LATER,
+    **disputes.LATER,
+    **fraud_warnings.LATER,
+    **payment_intents.LATER,
+    **payments.LATER,
+    **refunds.LATER,
+}
+"""What can be due at some time."""
 
 
 def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECONDS) -> Starlette:
