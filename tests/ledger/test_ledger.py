@@ -192,11 +192,11 @@ async def test_a_full_queue_refuses_with_overloaded_instead_of_growing() -> None
         return [LedgerUnavailable("released")] * len(commands)
 
     lane = Lane(commit, max_batch=1, max_waiting=2)
-    waiting = [asyncio.create_task(lane.submit(spend(f"k{n}"))) for n in range(2)]
+    waiting = [lane.submit(spend(f"k{n}")) for n in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
         for n in range(2, 6):
-            waiting.append(asyncio.create_task(lane.submit(spend(f"k{n}"))))
+            waiting.append(lane.submit(spend(f"k{n}")))
             await asyncio.sleep(0)
             if waiting[-1].done():
                 waiting.pop().result()
