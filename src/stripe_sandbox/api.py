@@ -28,6 +28,7 @@ from stripe_sandbox import (
     payment_intents,
     payment_methods,
     refunds,
+    setup_intents,
     subscriptions,
     v2,
     versions,
@@ -51,6 +52,7 @@ V1_FAMILIES = (
     payment_intents,
     payment_methods,
     refunds,
+    setup_intents,
     subscriptions,
     webhooks,
 )

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from stripe_sandbox import payment_intents
+from stripe_sandbox import payment_intents, setup_intents
 from stripe_sandbox.html import fields, page, see
 from stripe_sandbox.money import shown
 from stripe_sandbox.sandbox import Sandbox
@@ -22,7 +22,8 @@ def routes(sandbox: Sandbox) -> list[BaseRoute]:
         intent = _asking(sandbox, request)
         if intent is None:
             return _nothing_asked()
-        return page("authenticate.html", total=shown(intent["amount"], intent["currency"]))
+        total = shown(intent["amount"], intent["currency"]) if intent["object"] == "payment_intent" else None
+        return page("authenticate.html", total=total)
 
     async def answer(request: Request) -> Response:
         confirmed = (await fields(request)).get("answer") == "complete"
@@ -31,17 +32,19 @@ def routes(sandbox: Sandbox) -> list[BaseRoute]:
             if intent is None:
                 return _nothing_asked()
             back = (intent["next_action"].get("redirect_to_url") or {}).get("return_url")
-            intent = payment_intents.authenticate(sandbox, intent, confirmed=confirmed)
+            kind = intent["object"]
+            family = payment_intents if kind == "payment_intent" else setup_intents
+            intent = family.authenticate(sandbox, intent, confirmed=confirmed)
         succeeded = intent["status"] != "requires_payment_method"
         if back is None:
             return page(
                 "message.html",
                 heading="Thank you" if succeeded else "That did not work",
-                text="You can close this page." if succeeded else "Nothing was paid. You can close this page.",
+                text="You can close this page." if succeeded else "Nothing was done. You can close this page.",
             )
         said = {
-            "payment_intent": intent["id"],
-            "payment_intent_client_secret": intent["client_secret"],
+            kind: intent["id"],
+            f"{kind}_client_secret": intent["client_secret"],
             "redirect_status": "succeeded" if succeeded else "failed",
         }
         return see(f"{back}{'&' if '?' in back else '?'}{urlencode(said)}")
@@ -51,8 +54,10 @@ def routes(sandbox: Sandbox) -> list[BaseRoute]:
 
 def _asking(sandbox: Sandbox, request: Request) -> Object | None:
     """The intent of that address, while its bank waits for an answer."""
-    intent = sandbox.store.get(request.path_params["id"], "payment_intent")
-    return intent if intent is not None and intent["status"] == "requires_action" else None
+    found = sandbox.store.get(request.path_params["id"])
+    if found is None or found["object"] not in ("payment_intent", "setup_intent"):
+        return None
+    return found if found["status"] == "requires_action" else None
 
 
 def _nothing_asked() -> Response:
