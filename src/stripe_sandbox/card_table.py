@@ -94,7 +94,7 @@ _DECLINES = {
 }
 
 _ASKS = Authentication.ALWAYS
-_SPECIAL = {
+SPECIAL = {
     "chargeCustomerFail": TestCard("4000000000000341", decline=_GENERIC),
     "authenticationRequiredOnSetup": TestCard(
         "4000002500003155", country="FR", authentication=Authentication.UNLESS_SET_UP
@@ -132,6 +132,7 @@ _SPECIAL = {
         "4000000000000044", checks={"address_line1_check": "unavailable", "address_postal_code_check": "unavailable"}
     ),
 }
+"""By name: the cards that behave in a way of their own."""
 
 
 def _named() -> dict[str, TestCard]:
@@ -151,7 +152,7 @@ def _named() -> dict[str, TestCard]:
         "chargeDeclinedInsufficientFunds": declines["visa_chargeDeclinedInsufficientFunds"],
         "amex_threeDSecureNotSupported": _BRANDS["amex"],
     }
-    return {**_BRANDS, **countries, **declines, **_SPECIAL, **also}
+    return {**_BRANDS, **countries, **declines, **SPECIAL, **also}
 
 
 _NAMED = _named()
