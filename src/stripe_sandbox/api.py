@@ -117,7 +117,7 @@ class Api:
     async def unknown(self, request: Request) -> Response:
         """A path that the sandbox does not have."""
         message = f"Unrecognized request URL ({request.method}: {request.url.path})."
-        return self._respond(request, new_id("req"), 404, StripeError(message).body, executed=None)
+        return self._refuse(request, new_id("req"), StripeError(message, status=404))
 
     def _answer(self, request: Request, body: bytes, operation: Operation) -> Response:
         request_id = new_id("req")
@@ -137,7 +137,7 @@ class Api:
                 except StripeError as error:
                     if not error.saved:
                         raise
-                    status, answer = error.status, error.body
+                    status, answer = error.status, error.logged(request_id)
                 finally:
                     current_request.reset(token)
                 if key is not None:
@@ -145,9 +145,9 @@ class Api:
                         "INSERT INTO answers VALUES (?, ?, ?, ?, ?)",
                         (key, fingerprint, status, json.dumps(answer), request_id),
                     )
-            return self._respond(request, request_id, status, answer, executed=request_id)
+            return self._respond(request, request_id, status, answer, original=request_id, saved=True)
         except StripeError as error:
-            return self._respond(request, request_id, error.status, error.body, executed=None)
+            return self._refuse(request, request_id, error)
 
     def _act(self, request: Request, body: bytes, operation: Operation) -> Object:
         written = self._namespace.read(request.url.query, body)
@@ -174,12 +174,18 @@ class Api:
                 f"Try using a key other than '{key}' if you meant to execute a different request.",
                 type="idempotency_error",
             )
-        response = self._respond(request, new_id("req"), status, json.loads(answer), executed=request_id)
+        response = self._respond(request, new_id("req"), status, json.loads(answer), original=request_id, saved=True)
         response.headers["Idempotent-Replayed"] = "true"
         return response
 
+    def _refuse(self, request: Request, request_id: str, error: StripeError) -> Response:
+        """Answer a request that was not carried out, whose key can be used again."""
+        return self._respond(
+            request, request_id, error.status, error.logged(request_id), original=request_id, saved=False
+        )
+
     def _respond(
-        self, request: Request, request_id: str, status: int, answer: Object, *, executed: str | None
+        self, request: Request, request_id: str, status: int, answer: Object, *, original: str, saved: bool
     ) -> Response:
         version = API_VERSION
         with suppress(StripeError):
@@ -187,9 +193,9 @@ class Api:
         headers = {"Request-Id": request_id, "Stripe-Version": version}
         key = self._key(request)
         if key is not None:
-            headers["Idempotency-Key"] = key
-        if request.method in self._namespace.keyed and executed is not None:
-            headers |= {"Original-Request": executed, "Stripe-Should-Retry": "false"}
+            headers |= {"Idempotency-Key": key, "Original-Request": original}
+            if saved:
+                headers["Stripe-Should-Retry"] = "false"
         return JSONResponse(versions.render(self._sandbox.store, public(answer), version), status, headers)
 
 

@@ -28,6 +28,13 @@ class StripeError(Exception):
             error["param"] = param
         self.body = {"error": error}
 
+    def logged(self, request_id: str) -> dict[str, Any]:
+        """The body as the answer to that request. Who was not let in is not told where it was logged."""
+        if self.status == 401:
+            return self.body
+        log = f"https://dashboard.stripe.com/test/workbench/logs?object={request_id}"
+        return {"error": {**self.body["error"], "request_log_url": log}}
+
 
 def doc_url(code: str) -> str:
     """Where Stripe explains an error code."""

@@ -93,8 +93,9 @@ class Gate:
 async def _refuse(
     scope: Scope, receive: Receive, send: Send, error: StripeError, headers: dict[str, str] | None = None
 ) -> None:
-    given = {"Request-Id": new_id("req"), "Stripe-Version": API_VERSION, **(headers or {})}
-    await JSONResponse(error.body, error.status, given)(scope, receive, send)
+    request_id = new_id("req")
+    given = {"Request-Id": request_id, "Stripe-Version": API_VERSION, **(headers or {})}
+    await JSONResponse(error.logged(request_id), error.status, given)(scope, receive, send)
 
 
 async def _break(scope: Scope, receive: Receive, outage: Outage) -> None:

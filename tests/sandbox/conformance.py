@@ -27,7 +27,7 @@ def problems(body: Any) -> list[str]:
     if "error" in body:
         kind = "error"
     found = _against_sdk(body, str(kind))
-    if _schemas() and kind in _schemas():
+    if description() and kind in description():
         found += _against_schema(body, {"$ref": f"#/components/schemas/{kind}"}, str(kind))
     if kind == "event":
         # The description leaves open what an event is about; that has a description of its own.
@@ -37,13 +37,14 @@ def problems(body: Any) -> list[str]:
 
 def _of_event(data: dict[str, Any]) -> list[str]:
     body = data["object"]
-    known = _schemas().get(body["object"], {}).get("properties") or body
+    known = description().get(body["object"], {}).get("properties") or body
     unknown = set(data.get("previous_attributes") or {}) - set(known)
     return [*problems(body), *(f"previous_attributes: {name} is not declared" for name in sorted(unknown))]
 
 
 @cache
-def _schemas() -> dict[str, Any]:
+def description() -> dict[str, Any]:
+    """The schemas of Stripe's official description; none where it is not at hand."""
     if not _SPECIFICATION.exists():
         return {}
     schemas: dict[str, Any] = json.loads(_SPECIFICATION.read_text())["components"]["schemas"]
@@ -96,7 +97,7 @@ def _fields(cls: type) -> dict[str, bool]:
 def _against_schema(value: Any, schema: dict[str, Any], path: str) -> list[str]:
     """What the official description does not allow; undeclared properties count."""
     if "$ref" in schema:
-        schema = _schemas()[schema["$ref"].rsplit("/", 1)[1]]
+        schema = description()[schema["$ref"].rsplit("/", 1)[1]]
     if value is None:
         return [] if schema.get("nullable") or "anyOf" in schema else [f"{path}: is null"]
     if "anyOf" in schema:
@@ -122,3 +123,16 @@ def _against_schema(value: Any, schema: dict[str, Any], path: str) -> list[str]:
             elif not free and not schema.get("additionalProperties"):
                 found.append(f"{path}: {name} is not declared")
     return found
+
+
+@cache
+def paths() -> set[tuple[str, str]]:
+    """The routes of Stripe's official description, ids as {}; none where it is not at hand."""
+    if not _SPECIFICATION.exists():
+        return set()
+    described = json.loads(_SPECIFICATION.read_text())["paths"]
+    return {
+        (method.upper(), "/".join("{}" if part.startswith("{") else part for part in path.split("/")))
+        for path, methods in described.items()
+        for method in methods
+    }
