@@ -17,6 +17,10 @@ from tallystick.database.urls import parse_url
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.errors import InvalidInput, TallystickError
 
+SUCCESS_PATH = "/purchases/return"
+CANCEL_PATH = "/dashboard"
+"""Where buyers come back to, on the pages of the service."""
+
 _KEY_HELP = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
 _HELP = {
     "STRIPE_SECRET_KEY": "Stripe dashboard > Developers > API keys > Secret key (sk_test_… or sk_live_…).",
@@ -193,14 +197,14 @@ def _secret_key(env: Mapping[str, str], problems: list[Problem]) -> str:
 def load_stripe_settings(
     env: Mapping[str, str],
     *,
-    secret_key: str | None,
-    webhook_secrets: tuple[str, ...] | None,
-    api_base: str | None,
-    base_url: str | None,
-    success_path: str,
-    cancel_path: str,
+    secret_key: str | None = None,
+    webhook_secrets: tuple[str, ...] | None = None,
+    api_base: str | None = None,
+    base_url: str | None = None,
+    success_path: str = SUCCESS_PATH,
+    cancel_path: str = CANCEL_PATH,
 ) -> BillingSettings | None:
-    """The Stripe settings of an embedded Tallystick: what is given, else what the environment says.
+    """The Stripe settings: what is given, else what the environment says.
 
     None when there is no Stripe key at all. Raises ConfigurationError for one that cannot be used.
     """

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 
 from tallystick.api_keys import ApiKeys
-from tallystick.billing import Billing
+from tallystick.billing import Billing, Refund, RefundQuote
 from tallystick.clock import Clock, system_clock
-from tallystick.config import environment, load_stripe_settings
+from tallystick.config import CANCEL_PATH, SUCCESS_PATH, environment, load_stripe_settings
 from tallystick.database.engine import Database
 from tallystick.database.schema import create_if_empty, require_current
 from tallystick.domain.account import Account, Entry, GrantKind
@@ -63,7 +63,7 @@ class Balance:
     """What an account has at one instant, in credits (S6).
 
     `allowance` is the size of the open allowance that `monthly` is left of, 0 when none is open;
-    `resets_at` is when it ends.
+    `resets_at` is when it ends. `frozen` of what is `held` waits for the end of a dispute (S25).
     """
 
     account_id: str
@@ -72,6 +72,7 @@ class Balance:
     allowance: int
     bonus: int
     held: int
+    frozen: int
     available: int
     debt: int
     resets_at: datetime | None
@@ -112,8 +113,8 @@ class Tallystick:
         stripe_webhook_secrets: Iterable[str] | None = None,
         stripe_api_base: str | None = None,
         base_url: str | None = None,
-        success_path: str = "/purchases/return",
-        cancel_path: str = "/dashboard",
+        success_path: str = SUCCESS_PATH,
+        cancel_path: str = CANCEL_PATH,
         clock: Clock = system_clock,
     ) -> None:
         self.database_url = database_url
@@ -311,6 +312,21 @@ class Tallystick:
         """Why entry number `seq` says what it says: which rule, which grants, where they came from."""
         return explain(seq, await self.ledger.entries_up_to(account_id, seq))
 
+    async def quote_refund(self, purchase_id: str, amount: int | None = None) -> RefundQuote:
+        """What refunding `amount` minor units of a purchase (default: all that is left) would come to (S23).
+
+        Changes nothing. Raises UnknownPurchase, NothingToRefund, RefundTooLarge.
+        """
+        return await self.billing.quote_refund(purchase_id, amount)
+
+    async def refund(self, purchase_id: str, amount: int | None = None, *, key: str, reason: str = "") -> Refund:
+        """Refund `amount` minor units of a purchase (default: all that is left), once per `key` (S7).
+
+        The money goes back at Stripe and the credits are taken back here, as one step: what a crash leaves
+        half-way is finished by itself. Raises what `quote_refund` raises, RefundRejected, StripeUnavailable.
+        """
+        return await self.billing.refund(purchase_id, amount, key=key, reason=reason)
+
     def _balance(self, account: Account) -> Balance:
         plan = self.catalogue.plan(account.plan)
         resets_at = account.resets_at(self.clock())
@@ -322,6 +338,7 @@ class Tallystick:
             allowance=0 if open_allowance is None else open_allowance.credits,
             bonus=account.bonus,
             held=account.held,
+            frozen=account.frozen,
             available=account.available,
             debt=account.debt,
             resets_at=resets_at,
@@ -350,6 +367,7 @@ class _Open:
         if credits.stripe is not None:
             billing = Billing(credits.stripe, database, ledger, credits.catalogue, credits.clock)
             tasks.append(asyncio.create_task(billing.run_inbox(stopping), name="tallystick inbox"))
+            tasks.append(asyncio.create_task(billing.run_refunds(stopping), name="tallystick refunds"))
         return cls(database, ledger, ApiKeys(database, credits.clock), billing, stopping, tuple(tasks))
 
     async def stop(self) -> None:

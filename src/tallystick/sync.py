@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
+from tallystick.billing import Refund, RefundQuote
 from tallystick.clock import Clock, system_clock
 from tallystick.domain.account import Entry, GrantKind
 from tallystick.domain.catalogue import Pack, Plan
@@ -194,6 +195,14 @@ class SyncTallystick:
     def set_plan(self, account_id: str, plan: str, *, key: str, reason: str = "") -> Balance:
         """See Tallystick.set_plan."""
         return self.run(self._credits.set_plan(account_id, plan, key=key, reason=reason))
+
+    def quote_refund(self, purchase_id: str, amount: int | None = None) -> RefundQuote:
+        """See Tallystick.quote_refund."""
+        return self.run(self._credits.quote_refund(purchase_id, amount))
+
+    def refund(self, purchase_id: str, amount: int | None = None, *, key: str, reason: str = "") -> Refund:
+        """See Tallystick.refund."""
+        return self.run(self._credits.refund(purchase_id, amount, key=key, reason=reason))
 
     def entries(self, account_id: str, *, before: int | None = None, limit: int = 50) -> list[Entry]:
         """See Tallystick.entries."""

@@ -4,6 +4,7 @@ from tallystick.billing.billing import HANDLED_EVENTS, Billing
 from tallystick.billing.checkout import StartedCheckout
 from tallystick.billing.inbox import EventStatus, StoredEvent
 from tallystick.billing.purchases import Purchase, PurchaseStatus
+from tallystick.billing.refunds import Refund, RefundQuote, RefundStatus
 from tallystick.billing.stripe_api import BillingSettings
 from tallystick.billing.subscriptions import Subscription
 
@@ -14,6 +15,9 @@ __all__ = [
     "EventStatus",
     "Purchase",
     "PurchaseStatus",
+    "Refund",
+    "RefundQuote",
+    "RefundStatus",
     "StartedCheckout",
     "StoredEvent",
     "Subscription",

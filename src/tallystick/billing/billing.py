@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 
 import structlog
 
 from tallystick.billing.checkout import Checkout, StartedCheckout
+from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.customers import Customers
 from tallystick.billing.errors import StripeRejected, UnknownPurchase
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import EventStatus, Handler, Inbox, StoredEvent
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
+from tallystick.billing.refunds import Refund, RefundQuote, Refunds
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.billing.subscriptions import Subscription, Subscriptions
 from tallystick.billing.webhooks import verify
@@ -19,6 +23,9 @@ from tallystick.database.engine import Database
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.errors import Unavailable
 from tallystick.ledger import Ledger
+
+RESUME_SECONDS = 30
+"""How often to look for refunds that a crash or an outage left half-way."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +43,8 @@ class Billing:
         customers = Customers(database, self._api, clock)
         self._checkout = Checkout(settings, self._api, ledger, catalogue, self._purchases, customers, clock)
         self._fulfilment = Fulfilment(settings, self._api, ledger, self._purchases, customers)
+        self._clawbacks = Clawbacks(self._api, ledger, self._purchases, self._fulfilment)
+        self._refunds = Refunds(database, self._api, ledger, self._purchases, self._clawbacks, clock)
         self._subscriptions = Subscriptions(self._api, database, ledger, catalogue, customers, clock)
         self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, clock)
 
@@ -91,6 +100,34 @@ class Billing:
         """The account's subscription as we last saw it."""
         return await self._subscriptions.of_account(account_id)
 
+    # Giving back
+
+    async def quote_refund(self, purchase_id: str, amount: int | None = None) -> RefundQuote:
+        """What a refund would come to; see Refunds.quote."""
+        return await self._refunds.quote(purchase_id, amount)
+
+    async def refund(self, purchase_id: str, amount: int | None = None, *, key: str, reason: str = "") -> Refund:
+        """Refund a purchase and take its credits back; see Refunds.refund."""
+        return await self._refunds.refund(purchase_id, amount, key=key, reason=reason)
+
+    async def refunds_of(self, purchase_id: str) -> list[Refund]:
+        """The refunds of a purchase that were asked for here, newest first."""
+        return await self._refunds.of_purchase(purchase_id)
+
+    async def resume_refunds(self) -> int:
+        """Finish, at once, refunds that were left half-way. Returns how many were finished."""
+        return await self._refunds.resume(grace=timedelta(0))
+
+    async def run_refunds(self, stopping: asyncio.Event) -> None:
+        """Finish refunds that were left half-way, until `stopping` is set."""
+        while not stopping.is_set():
+            try:
+                await self._refunds.resume()
+            except Unavailable as error:
+                log.warning("refunds_postponed", reason=error.message)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), RESUME_SECONDS)
+
     # Stripe's events
 
     async def receive_webhook(self, body: bytes, signature: str | None) -> None:
@@ -114,6 +151,10 @@ class Billing:
         """Purchases of all accounts, newest first, of one status if it is given."""
         return await self._purchases.latest(limit, status)
 
+    async def disputed_purchases(self, limit: int) -> list[Purchase]:
+        """Purchases with a dispute or an early fraud warning, newest first."""
+        return await self._purchases.disputed(limit)
+
     async def latest_events(self, limit: int, status: EventStatus | None = None) -> list[StoredEvent]:
         """Events of the inbox, newest first, of one status if it is given."""
         return await self._inbox.latest(limit, status)
@@ -126,6 +167,16 @@ _ACTS: dict[str, Callable[[Billing], Handler]] = {
     "checkout.session.async_payment_succeeded": lambda billing: billing._fulfilment.fulfil,
     "checkout.session.async_payment_failed": lambda billing: billing._fulfilment.payment_failed,
     "checkout.session.expired": lambda billing: billing._fulfilment.fulfil,
+    "charge.refunded": lambda billing: billing._clawbacks.of_charge,
+    "charge.dispute.created": lambda billing: billing._clawbacks.of_dispute,
+    "charge.dispute.updated": lambda billing: billing._clawbacks.of_dispute,
+    "charge.dispute.funds_withdrawn": lambda billing: billing._clawbacks.of_dispute,
+    "charge.dispute.funds_reinstated": lambda billing: billing._clawbacks.of_dispute,
+    "charge.dispute.closed": lambda billing: billing._clawbacks.of_dispute,
+    "refund.created": lambda billing: billing._clawbacks.of_refund,
+    "refund.updated": lambda billing: billing._clawbacks.of_refund,
+    "refund.failed": lambda billing: billing._clawbacks.of_refund,
+    "radar.early_fraud_warning.created": lambda billing: billing._clawbacks.of_warning,
     "invoice.paid": lambda billing: billing._subscriptions.invoice_paid,
     "customer.subscription.created": lambda billing: billing._subscriptions.sync,
     "customer.subscription.updated": lambda billing: billing._subscriptions.sync,

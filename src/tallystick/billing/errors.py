@@ -64,6 +64,51 @@ class UnknownPurchase(Refusal):
         )
 
 
+class NothingToRefund(Refusal):
+    """A purchase that was not paid, or of which everything has gone back already."""
+
+    code = "nothing_to_refund"
+
+    def __init__(self, purchase_id: str) -> None:
+        super().__init__(
+            f"Nothing of purchase {purchase_id} can be refunded: it was not paid, or all of it has gone back already. "
+            "Nothing was changed.",
+            purchase_id=purchase_id,
+        )
+
+
+class RefundTooLarge(Refusal):
+    """More than is left of what was paid (S23)."""
+
+    code = "refund_too_large"
+
+    def __init__(self, wanted: str, left: str) -> None:
+        super().__init__(
+            f"{wanted} cannot be refunded: {left} are left of what was paid. Nothing was changed.",
+            wanted=wanted,
+            refundable=left,
+        )
+
+
+class RefundConflict(Refusal):
+    """An idempotency key that was used before for a refund of another amount (S7)."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"Idempotency key {key!r} was already used for another refund of this purchase. Nothing was changed. "
+            "Use a new key for a new refund.",
+            key=key,
+        )
+
+
+class RefundRejected(Refusal):
+    """Stripe does not make this refund. Nothing was changed, here or there."""
+
+    code = "refund_rejected"
+
+
 class StripeUnavailable(Unavailable):
     """Stripe could not be reached, or was too slow, or asked us to wait."""
 

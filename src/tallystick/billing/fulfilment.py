@@ -58,7 +58,7 @@ class Fulfilment:
             return None
         problem = await self._disagreement(purchase, session)
         if problem is not None:
-            return await self._review(purchase, problem)
+            return await self._review(purchase, session, problem)
         if session["payment_status"] in PAID and session["status"] == "complete":
             return await self._credit(purchase, session)
         if session["status"] == "expired":
@@ -89,9 +89,15 @@ class Fulfilment:
             problem="The bank payment did not arrive. Nothing was charged.",
         )
 
-    async def _review(self, purchase: Purchase, problem: str) -> Purchase:
+    async def _review(self, purchase: Purchase, session: dict[str, Any], problem: str) -> Purchase:
         log.warning("purchase_needs_review", purchase_id=purchase.id, problem=problem)
-        return await self._purchases.move(purchase, PurchaseStatus.NEEDS_REVIEW, leaving=_CREDITABLE, problem=problem)
+        return await self._purchases.move(
+            purchase,
+            PurchaseStatus.NEEDS_REVIEW,
+            leaving=_CREDITABLE,
+            problem=problem,
+            payment_intent_id=_intent_id(session),
+        )
 
     async def _credit(self, purchase: Purchase, session: dict[str, Any]) -> Purchase:
         grant = GrantBonus(
@@ -106,7 +112,7 @@ class Fulfilment:
             receipt = await self._ledger.submit(grant)
         except Refusal as refusal:
             # It is paid, and asking the ledger again will not help: somebody has to know.
-            return await self._review(purchase, f"Paid, but not credited: {refusal.message}")
+            return await self._review(purchase, session, f"Paid, but not credited: {refusal.message}")
         credited = await self._purchases.move(
             purchase,
             PurchaseStatus.CREDITED,

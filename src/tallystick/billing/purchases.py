@@ -29,7 +29,11 @@ class PurchaseStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """One purchase. `credits` and `price` are for all of it; `entry_seq` names the entry that credited it."""
+    """One purchase. `credits` and `price` are for all of it; `entry_seq` names the entry that credited it.
+
+    `refunded_minor` of its price was given back and `clawed_back` of its credits taken back, as we last saw
+    it; `dispute` is the status of its dispute at Stripe, or `early_fraud_warning`.
+    """
 
     id: str
     account_id: str
@@ -44,6 +48,11 @@ class Purchase:
     payment_intent_id: str | None
     problem: str | None
     entry_seq: int | None
+    refunded_minor: int
+    clawed_back: int
+    dispute: str | None
+    looks: int
+    looks_done: int
     created_at: datetime
     updated_at: datetime
     expires_at: datetime
@@ -95,10 +104,7 @@ class Purchases:
                     expires_at=expires_at,
                 )
             )
-        added = await self.of_session(session["id"])
-        if added is None:
-            raise LookupError(f"purchase {id} was just written")
-        return added
+        return await self._known(id)
 
     async def get(self, id: str) -> Purchase | None:
         """The purchase of that id."""
@@ -107,6 +113,32 @@ class Purchases:
     async def of_session(self, checkout_session_id: str) -> Purchase | None:
         """The purchase that a checkout session belongs to."""
         return await self._one(purchases.c.checkout_session_id == checkout_session_id)
+
+    async def of_payment(self, payment_intent_id: str) -> Purchase | None:
+        """The purchase that a payment intent paid for, as far as that was seen."""
+        return await self._one(purchases.c.payment_intent_id == payment_intent_id)
+
+    async def begin_look(self, purchase: Purchase) -> Purchase:
+        """Number a look at the purchase's payment, before Stripe is asked: later ones have a higher `looks`."""
+        async with self._database.write() as connection:
+            row = await connection.execute(
+                update(purchases)
+                .where(purchases.c.id == purchase.id)
+                .values(looks=purchases.c.looks + 1)
+                .returning(*purchases.c)
+            )
+            return _purchase(row.mappings().one())
+
+    async def finish_look(self, purchase: Purchase, **seen: Any) -> Purchase:
+        """Keep what the look that `begin_look` returned has seen, unless a later one is finished already."""
+        later = (purchases.c.id == purchase.id) & (purchases.c.looks_done < purchase.looks)
+        async with self._database.write() as connection:
+            await connection.execute(update(purchases).where(later).values(looks_done=purchase.looks, **seen))
+        return await self._known(purchase.id)
+
+    async def disputed(self, limit: int) -> list[Purchase]:
+        """Purchases with a dispute or a warning, newest first."""
+        return await self._all(purchases.c.dispute.is_not(None), limit=limit)
 
     async def still_open(self, account_id: str, pack: Pack, after: datetime) -> Purchase | None:
         """An open purchase of the same pack on the same terms whose checkout lives on after `after`."""
@@ -140,10 +172,13 @@ class Purchases:
                 .where(purchases.c.id == purchase.id, purchases.c.status.in_(list(leaving)))
                 .values(status=to, updated_at=self._clock(), **values)
             )
-        moved = await self.get(purchase.id)
-        if moved is None:
-            raise LookupError(f"purchase {purchase.id} is gone")
-        return moved
+        return await self._known(purchase.id)
+
+    async def _known(self, id: str) -> Purchase:
+        found = await self.get(id)
+        if found is None:
+            raise LookupError(f"purchase {id} is gone")
+        return found
 
     async def _one(self, condition: Any) -> Purchase | None:
         found = await self._all(condition, limit=1)

@@ -97,6 +97,47 @@ class StripeApi:
         """A subscription as it is now."""
         return await _call(self._client.v1.subscriptions.retrieve_async(subscription_id))
 
+    async def payment(self, payment_intent_id: str) -> dict[str, Any]:
+        """A payment intent as it is now, with its latest charge."""
+        expand: Any = {"expand": ["latest_charge"]}
+        return await _call(self._client.v1.payment_intents.retrieve_async(payment_intent_id, expand))
+
+    async def charge(self, charge_id: str) -> dict[str, Any]:
+        """A charge as it is now."""
+        return await _call(self._client.v1.charges.retrieve_async(charge_id))
+
+    async def stripe_refund(self, refund_id: str) -> dict[str, Any]:
+        """A refund as it is now."""
+        return await _call(self._client.v1.refunds.retrieve_async(refund_id))
+
+    async def refunds_of(self, payment_intent_id: str) -> list[dict[str, Any]]:
+        """The refunds of a payment, newest first."""
+        params: Any = {"payment_intent": payment_intent_id, "limit": 100}
+        return await _listed(self._client.v1.refunds.list_async(params))
+
+    async def create_refund(self, params: dict[str, Any], key: str) -> dict[str, Any]:
+        """Give money back."""
+        checked: Any = params
+        return await _call(self._client.v1.refunds.create_async(checked, {"idempotency_key": key}))
+
+    async def dispute(self, dispute_id: str) -> dict[str, Any]:
+        """A dispute as it is now."""
+        return await _call(self._client.v1.disputes.retrieve_async(dispute_id))
+
+    async def disputes_of(self, payment_intent_id: str) -> list[dict[str, Any]]:
+        """The disputes of a payment, newest first."""
+        params: Any = {"payment_intent": payment_intent_id, "limit": 100}
+        return await _listed(self._client.v1.disputes.list_async(params))
+
+    async def early_fraud_warning(self, warning_id: str) -> dict[str, Any]:
+        """An early fraud warning as it is now."""
+        return await _call(self._client.v1.radar.early_fraud_warnings.retrieve_async(warning_id))
+
+    async def early_fraud_warnings_of(self, payment_intent_id: str) -> list[dict[str, Any]]:
+        """The early fraud warnings of a payment, newest first."""
+        params: Any = {"payment_intent": payment_intent_id, "limit": 10}
+        return await _listed(self._client.v1.radar.early_fraud_warnings.list_async(params))
+
 
 async def _listed(request: Awaitable[stripe.StripeObject]) -> list[dict[str, Any]]:
     data: list[dict[str, Any]] = (await _call(request))["data"]

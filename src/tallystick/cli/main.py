@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from tallystick.catalogue_file import default_catalogue
-from tallystick.cli import accounts, demo, keys, serving
+from tallystick.cli import accounts, demo, keys, refunds, serving
 from tallystick.cli.running import exits_cleanly
 
 app = typer.Typer(
@@ -116,6 +116,20 @@ def catalogue() -> None:
 def openapi() -> None:
     """Print the OpenAPI description of the HTTP API."""
     serving.print_openapi()
+
+
+@app.command("refund")
+@exits_cleanly
+def refund(
+    purchase: Annotated[str, typer.Argument(metavar="PURCHASE", help="The purchase's id, pur_…")],
+    amount: Annotated[str | None, typer.Option(help="How much, like 2.00. Default: all that is left.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; for your own books.")] = "",
+    key: Key = None,
+    apply: Annotated[bool, typer.Option("--yes", help="Do not ask: do it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a refund comes to in money and credits, ask, and make it. With --json it only says, unless --yes."""
+    asyncio.run(refunds.refund(purchase, amount=amount, reason=reason, key=key, apply=apply, as_json=as_json))
 
 
 @keys_app.command("create")

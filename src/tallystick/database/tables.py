@@ -152,11 +152,38 @@ purchases = Table(
     Column("problem", Text, nullable=True),
     # The number of the entry that credited it, in the account's ledger.
     Column("entry_seq", BigInteger, nullable=True),
+    # What was seen of its payment after that: money given back, credits taken back, a dispute or a warning.
+    Column("refunded_minor", BigInteger, nullable=False, server_default=text("0")),
+    Column("clawed_back", Credits, nullable=False, server_default=text("0")),
+    Column("dispute", Text, nullable=True),
+    # Looks at its payment are numbered: so many were begun, and none above the other number was finished.
+    Column("looks", BigInteger, nullable=False, server_default=text("0")),
+    Column("looks_done", BigInteger, nullable=False, server_default=text("0")),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Index(None, "account_id", "created_at"),
     Index(None, "status", "updated_at"),
+    Index(None, "payment_intent_id"),
+)
+
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("purchase_id", Text, ForeignKey("purchases.id"), nullable=False),
+    # What the caller calls it, once per purchase: asking again does not refund again.
+    Column("key", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("stripe_refund_id", Text, nullable=True),
+    Column("problem", Text, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Index("refunds_purchase_id_key_uq", "purchase_id", "key", unique=True),
+    Index(None, "status"),
 )
 
 subscriptions = Table(

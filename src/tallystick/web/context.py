@@ -51,6 +51,7 @@ class Site:
             "signed": views.signed,
             "day": views.day,
             "moment": views.moment,
+            "standing": views.standing,
         }
 
     @property

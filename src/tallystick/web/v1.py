@@ -4,13 +4,11 @@ Every write carries an Idempotency-Key (S7): repeated, it answers the same again
 `Idempotent-Replayed: true`.
 """
 
-from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, FastAPI, Path, Query, Response
 
-from tallystick.api_keys import InvalidApiKey, Scope
+from tallystick.api_keys import Scope
 from tallystick.domain.account import EntryKind, GrantKind
 from tallystick.domain.commands import (
     Capture,
@@ -26,8 +24,10 @@ from tallystick.domain.commands import (
 from tallystick.domain.errors import InsufficientCredits, TallystickError
 from tallystick.ledger import Receipt
 from tallystick.service import Tallystick
-from tallystick.web.problems import ProblemRoute, RequestRefused, problem_body, status_of
+from tallystick.web.problems import ProblemRoute, problem_body, status_of
 from tallystick.web.quick import Plain, json_answer, quick_route
+from tallystick.web.v1_access import Key, authorize, requires
+from tallystick.web.v1_refunds import add_refunds
 from tallystick.web.v1_shapes import (
     AccountAnswer,
     AccountRequest,
@@ -70,30 +70,12 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def idempotency_key(
-    key: Annotated[
-        str | None, Header(alias="Idempotency-Key", description="Unique within the account; required (S7).")
-    ] = None,
-) -> str:
-    """The key of a write."""
-    if not key:
-        raise RequestRefused(
-            "idempotency_key_missing",
-            "Every write needs an Idempotency-Key header, so that repeating it is safe. Nothing was changed. "
-            "Send a new key for a new request, and the same key to repeat one.",
-        )
-    return key
-
-
-Key = Annotated[str, Depends(idempotency_key)]
-
-
 def make_v1(credits: Tallystick) -> APIRouter:
     """The routes, for one Tallystick."""
     router = APIRouter(prefix="/v1", route_class=ProblemRoute, tags=["v1"], responses=_PROBLEMS)
 
     def scope(wanted: Scope) -> Any:
-        return Depends(_requires(credits, wanted))
+        return requires(credits, wanted)
 
     async def take(command: KeyedCommand) -> Receipt:
         try:
@@ -229,24 +211,8 @@ def make_v1(credits: Tallystick) -> APIRouter:
             next_before=page[-1].seq if len(found) > limit else None,
         )
 
+    add_refunds(router, credits)
     return router
-
-
-_bearer = HTTPBearer(auto_error=False, scheme_name="apiKey", description="A secret key: tsk_…")
-
-
-def _requires(credits: Tallystick, wanted: Scope) -> Callable[..., Coroutine[Any, Any, None]]:
-    async def check(sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
-        if sent is None:
-            raise InvalidApiKey
-        await authorize(credits, sent.credentials, wanted)
-
-    return check
-
-
-async def authorize(credits: Tallystick, secret: str, wanted: Scope) -> None:
-    """Raise InvalidApiKey or MissingScope unless `secret` may do that."""
-    (await credits.api_keys.authenticate(secret)).require(wanted)
 
 
 def _spend(account_id: str, key: str, asked: SpendRequest) -> Spend:

@@ -101,6 +101,7 @@ class AccountAnswer(BaseModel):
     allowance: int
     bonus: int
     held: int
+    frozen: Annotated[int, Field(description="What of `held` waits for the end of a dispute (S25).")]
     available: int
     debt: int
     resets_at: datetime | None
@@ -192,6 +193,7 @@ def account_answer(balance: Balance, account: Account) -> AccountAnswer:
         allowance=balance.allowance,
         bonus=balance.bonus,
         held=balance.held,
+        frozen=balance.frozen,
         available=balance.available,
         debt=balance.debt,
         resets_at=balance.resets_at,

@@ -118,6 +118,31 @@ def entry_view(entry: Entry) -> EntryView:
     return EntryView(entry.seq, _TITLES[entry.kind], detail, entry.amount, entry.available, entry.effective_at)
 
 
+_DISPUTES = {
+    "early_fraud_warning": "the bank has doubts",
+    "needs_response": "disputed, answer needed",
+    "under_review": "disputed, under review",
+    "warning_needs_response": "the bank asks",
+    "warning_under_review": "the bank asks",
+    "warning_closed": "the bank asked, closed",
+    "won": "dispute won",
+    "lost": "dispute lost",
+    "prevented": "dispute prevented",
+}
+
+
+def standing(purchase: Purchase) -> str:
+    """Where a purchase stands, with what became of its payment afterwards."""
+    parts = [purchase.status.replace("_", " ")]
+    if purchase.refunded_minor:
+        parts.append(f"{money(Money(purchase.refunded_minor, purchase.price.currency))} refunded")
+    if purchase.dispute is not None:
+        parts.append(_DISPUTES.get(purchase.dispute, purchase.dispute))
+    if purchase.clawed_back:
+        parts.append(f"{number(purchase.clawed_back)} credits taken back")
+    return ", ".join(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class PurchaseView:
     """A purchase as its buyer sees it on the way to being credited (S22)."""

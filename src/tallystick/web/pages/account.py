@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
+from tallystick.billing import Purchase, PurchaseStatus
 from tallystick.domain.errors import InsufficientCredits
 from tallystick.service import BillingNotConfigured, Spent
 from tallystick.web import views
@@ -51,7 +52,8 @@ async def generate(
 async def settings(request: Request, site: TheSite, user: SignedIn) -> Response:
     """Monthly, bonus and total apart, and the subscription."""
     account = await _account(site, user)
-    return site.page(request, "settings.html", subscription=await _subscription(site, user), **account)
+    shown = {"subscription": await _subscription(site, user), "purchases": await _purchases(site, user)}
+    return site.page(request, "settings.html", **shown, **account)
 
 
 @router.get("/history")
@@ -84,6 +86,15 @@ async def _account(site: Site, user: User) -> dict[str, Any]:
         "spent": None,
         "refused": None,
     }
+
+
+async def _purchases(site: Site, user: User) -> list[Purchase]:
+    """What was bought, newest first; a checkout that nobody went through is none."""
+    try:
+        found = await site.credits.billing.purchases(user.account_id)
+    except BillingNotConfigured:
+        return []
+    return [purchase for purchase in found if purchase.status not in (PurchaseStatus.OPEN, PurchaseStatus.EXPIRED)]
 
 
 async def _subscription(site: Site, user: User) -> Any:

@@ -1,4 +1,4 @@
-"""What an operator looks at: purchases that need a person, events that could not be worked."""
+"""What an operator looks at: purchases that need a person, disputes, events that could not be worked."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -21,6 +21,7 @@ async def overview(request: Request, site: TheSite, user: Operator) -> Response:
         "operator.html",
         operator=user,
         review=await billing.latest_purchases(SHOWN, PurchaseStatus.NEEDS_REVIEW),
+        disputed=await billing.disputed_purchases(SHOWN),
         parked=await billing.latest_events(SHOWN, EventStatus.PARKED),
         pending=await billing.latest_events(SHOWN, EventStatus.PENDING),
         purchases=await billing.latest_purchases(SHOWN),

@@ -1,0 +1,122 @@
+"""S25: a payment that a bank disputes: frozen, taken, restored or lost, in any order with refunds."""
+
+import random
+from typing import Any
+
+import pytest
+
+from stripe_sandbox import disputes, later
+from stripe_sandbox.server import LATER
+from tallystick.billing import Purchase
+from tallystick.domain.commands import Spend
+from tests.billing.conftest import Shop
+from tests.sandbox.conftest import CARD
+
+FRAUDULENT = {**CARD, "card_number": "4000 0000 0000 0259"}
+INQUIRY = {**CARD, "card_number": "4000 0000 0000 1976"}
+WARNED = {**CARD, "card_number": "4000 0000 0000 5423"}
+
+
+async def state(shop: Shop) -> tuple[int, int, int]:
+    account = await shop.account()
+    return account.bonus, account.frozen, account.debt
+
+
+async def buy(shop: Shop, form: dict[str, str] = CARD) -> Purchase:
+    await shop.open()
+    purchase = await shop.buy(form=form)
+    later.run_due(shop.sandbox, LATER)
+    await shop.deliver()
+    return await shop.billing.purchase("acme", purchase.id)
+
+
+async def dispute_of(shop: Shop, purchase: Purchase) -> Any:
+    params: Any = {"payment_intent": purchase.payment_intent_id}
+    return (await shop.stripe.v1.disputes.list_async(params)).data[0]
+
+
+async def answer(shop: Shop, purchase: Purchase, evidence: str) -> None:
+    dispute = await dispute_of(shop, purchase)
+    params: Any = {"evidence": {"uncategorized_text": evidence}, "submit": True}
+    await shop.stripe.v1.disputes.update_async(dispute.id, params)
+    later.run_due(shop.sandbox, LATER)
+    await shop.deliver()
+
+
+async def test_s25_a_dispute_takes_the_credits_whose_funds_are_withdrawn(shop: Shop) -> None:
+    purchase = await buy(shop, FRAUDULENT)
+    assert await state(shop) == (0, 0, 0)
+    seen = await shop.billing.purchase("acme", purchase.id)
+    assert (seen.dispute, seen.clawed_back) == ("needs_response", 200)
+    assert [p.id for p in await shop.billing.disputed_purchases(10)] == [purchase.id]
+
+
+async def test_s25_a_dispute_that_is_won_restores_the_credits_exactly(shop: Shop) -> None:
+    purchase = await buy(shop, FRAUDULENT)
+    await answer(shop, purchase, "winning_evidence")
+    assert await state(shop) == (200, 0, 0)
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == "won"
+
+
+async def test_s25_a_dispute_that_is_lost_is_final(shop: Shop) -> None:
+    purchase = await buy(shop, FRAUDULENT)
+    await answer(shop, purchase, "losing_evidence")
+    assert await state(shop) == (0, 0, 0)
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == "lost"
+
+
+async def test_s25_an_inquiry_freezes_what_is_left_and_takes_nothing(shop: Shop) -> None:
+    purchase = await buy(shop, INQUIRY)
+    assert await state(shop) == (200, 200, 0)
+    assert (await shop.account()).available == 25
+    await answer(shop, purchase, "winning_evidence")
+    assert await state(shop) == (200, 0, 0)
+
+
+async def test_s25_what_was_spent_before_the_dispute_is_owed_until_it_is_won(shop: Shop) -> None:
+    purchase = await buy(shop)
+    await shop.ledger.submit(Spend(account_id="acme", key="s", amount=25 + 120))
+    disputes.open(shop.sandbox, purchase.payment_intent_id or "")
+    await shop.deliver()
+    assert await state(shop) == (0, 0, 120)
+    await answer(shop, purchase, "winning_evidence")
+    assert await state(shop) == (80, 0, 0)
+
+
+async def test_s25_a_dispute_after_a_refund_is_restored_net_of_it(shop: Shop) -> None:
+    purchase = await buy(shop)
+    params: Any = {"payment_intent": purchase.payment_intent_id, "amount": 300}
+    await shop.stripe.v1.refunds.create_async(params)
+    disputes.open(shop.sandbox, purchase.payment_intent_id or "")
+    await shop.deliver()
+    assert await state(shop) == (0, 0, 0)
+    await answer(shop, purchase, "winning_evidence")
+    assert await state(shop) == (100, 0, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_s25_s27_any_order_of_the_events_of_a_dispute_ends_the_same(shop: Shop, seed: int) -> None:
+    await shop.open()
+    purchase = await shop.buy()
+    session = await shop.stripe.v1.checkout.sessions.retrieve_async(purchase.checkout_session_id)
+    assert isinstance(session.payment_intent, str)
+    params: Any = {"payment_intent": session.payment_intent, "amount": 300}
+    await shop.stripe.v1.refunds.create_async(params)
+    disputes.open(shop.sandbox, session.payment_intent)
+    dispute = (await shop.stripe.v1.disputes.list_async()).data[0]
+    evidence: Any = {"evidence": {"uncategorized_text": "winning_evidence"}, "submit": True}
+    await shop.stripe.v1.disputes.update_async(dispute.id, evidence)
+    later.run_due(shop.sandbox, LATER)
+    events = shop.events() * 2
+    assert {"charge.dispute.created", "charge.dispute.closed"} <= {event["type"] for event in events}
+    random.Random(seed).shuffle(events)
+    await shop.deliver(events)
+    assert await state(shop) == (100, 0, 0)
+
+
+async def test_s25_an_early_fraud_warning_takes_nothing_and_an_operator_sees_it(shop: Shop) -> None:
+    purchase = await buy(shop, WARNED)
+    assert await state(shop) == (200, 0, 0)
+    assert [p.dispute for p in await shop.billing.disputed_purchases(10)] == ["early_fraud_warning"]
+    await shop.billing.refund(purchase.id, key="early")
+    assert await state(shop) == (0, 0, 0)
