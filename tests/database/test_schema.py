@@ -59,6 +59,47 @@ async def test_s4_the_database_refuses_to_change_entries(ledger: Ledger, databas
     await database.close()
 
 
+@pytest.mark.parametrize(
+    ("seq", "amount", "monthly"),
+    [(3, -1, 22), (3, 1, 26), (4, -1, 23), (3, 0, 25), (1, 25, 25)],
+    ids=["too little left", "too much left", "a number left out", "nothing moved", "a number taken"],
+)
+async def test_s5_the_database_refuses_an_entry_that_does_not_follow(
+    ledger: Ledger, database_url: str, seq: int, amount: int, monthly: int
+) -> None:
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    await ledger.submit(Spend(account_id="a", key="k", amount=1))
+    following = text(
+        "INSERT INTO entries (account_id, seq, kind, amount, monthly, bonus, held, debt, effective_at, recorded_at, "
+        "detail) SELECT account_id, :seq, kind, :amount, :monthly, bonus, held, debt, effective_at, recorded_at, detail "
+        "FROM entries WHERE account_id = 'a' AND seq = 2"
+    )
+    database = Database.connect(database_url)
+    with pytest.raises(DBAPIError, match=r"does not follow|unique|UNIQUE"):
+        async with database.write() as connection:
+            await connection.execute(following, {"seq": seq, "amount": amount, "monthly": monthly})
+    async with database.write() as connection:
+        await connection.execute(following, {"seq": 3, "amount": -2, "monthly": 22})
+    await database.close()
+
+
+async def test_s5_a_first_entry_starts_from_nothing(ledger: Ledger, database_url: str) -> None:
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    first = (
+        "INSERT INTO entries (account_id, seq, kind, amount, monthly, bonus, held, debt, effective_at, recorded_at, "
+        "detail) SELECT 'b', {seq}, kind, amount, monthly + {more}, bonus, held, debt, effective_at, recorded_at, detail "
+        "FROM entries"
+    )
+    database = Database.connect(database_url)
+    for seq, more in ((1, 1), (2, 0)):
+        with pytest.raises(DBAPIError, match="does not follow"):
+            async with database.write() as connection:
+                await connection.execute(text(first.format(seq=seq, more=more)))
+    async with database.write() as connection:
+        await connection.execute(text(first.format(seq=1, more=0)))
+    await database.close()
+
+
 async def test_an_empty_database_is_reported_and_a_migration_mends_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
     with pytest.raises(SchemaOutOfDate, match="tallystick migrate"):
