@@ -2,170 +2,161 @@
 
 import argparse
 import asyncio
-import itertools
-import json
 import os
-import platform
-import statistics
-import sys
 import tempfile
-import time
-from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from bench import others, packages
-from bench.house import fill, ledger_of, new_database, postgresql, spends_per_second
+from bench import alone, others, packages
+from bench.callers import draw_callers
+from bench.cases import Figures, report
+from bench.house import fill, ledger_of, multiply, new_database, postgresql, spends_per_second
+from bench.needs import require_all
 from bench.over_http import service
+from bench.pair import pair
 from tallystick.cli.tuning import calm_garbage_collection
-from tallystick.domain.commands import Spend
 from tallystick.ledger import Ledger
 
 SPREAD = 10_000
-RESULTS = Path(__file__).parent / "results.json"
+VERIFIED = (10_000, 100)
+"""Accounts, and entries of each, of the ledger that is verified."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One line of the table: a figure, what it is compared to, and the ratio it should reach.
+class Bench:
+    """What is measured, on one PostgreSQL and in one folder. Each method is one group of cases, one round of it."""
 
-    `at_most` turns the target round, for times.
-    """
+    def __init__(self, server: str, folder: Path, count: int, stack: AsyncExitStack) -> None:
+        self.server = server
+        self.folder = folder
+        self.count = count
+        self.stack = stack
+        self.figures: Figures = defaultdict(list)
+        self._urls: dict[str, str] = {}
+        self._ledgers: dict[str, Ledger] = {}
 
-    name: str
-    figure: str
-    baseline: str
-    target: float
-    at_most: bool = False
+    def note(self, name: str, value: float) -> None:
+        """Keep one figure of this round."""
+        self.figures[name].append(value)
+        print(f"  {name}: {value:,.2f}", flush=True)
 
+    async def url(self, name: str) -> str:
+        """A database of that name, made when it is first asked for."""
+        if name not in self._urls:
+            self._urls[name] = await new_database(self.server, name)
+        return self._urls[name]
 
-CASES = (
-    Case("PostgreSQL, 10,000 accounts, 256 callers", "pg spread", "pgbench spread", 1.2),
-    Case("PostgreSQL, one hot account, 256 callers", "pg hot", "pgbench hot", 10),
-    Case("beside an ORM with SELECT FOR UPDATE, 10,000 accounts", "pg spread", "orm spread", 1.2),
-    Case("beside an ORM with SELECT FOR UPDATE, one account", "pg hot", "orm hot", 10),
-    Case("beside credit-ledger, 10,000 accounts", "pg spread", "credit-ledger spread", 1.2),
-    Case("beside credit-ledger, one account", "pg hot", "credit-ledger hot", 10),
-    Case("beside hf-nostro, 1,000 accounts", "pg spread", "hf-nostro spread", 1.2),
-    Case("beside hf-nostro, one account", "pg hot", "hf-nostro hot", 10),
-    Case("two processes on the same accounts, beside one", "pg pair", "pg spread", 0.9),
-    Case("one caller alone, p50 in ms", "pg alone ms", "by hand alone ms", 1.3, at_most=True),
-    Case("SQLite, 256 callers", "sqlite spread", "sqlite3 alone", 4),
-    Case("POST spends over HTTP, beside an empty JSON route", "http spread", "http empty", 0.4),
-    Case("POST spends over HTTP, one hot account", "http hot", "pgbench hot", 1.5),
-    Case("POST spends over HTTP, p99 in ms", "http p99 ms", "50 ms", 1, at_most=True),
-    Case("POST batches of 100, in spends", "http batch", "http spread", 3),
-    Case("10 open grants on the account, beside 2", "pg 10 grants", "pg hot", 1 / 1.2),
-    Case("1,000 open grants on the account, beside 2", "pg 1000 grants", "pg hot", 1 / 3),
-)
+    async def plain(self) -> str:
+        """The database of the smallest correct spend."""
+        made = "plain" in self._urls
+        url = await self.url("plain")
+        if not made:
+            await others.prepare(url, SPREAD)
+        return url
 
-Figures = dict[str, list[float]]
-
-
-async def measure(rounds: int, count: int) -> Figures:
-    """All figures, `rounds` times, those that are compared close together in time."""
-    program = others.find_pgbench()
-    figures: Figures = defaultdict(list)
-    with postgresql() as server, tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        spread = await new_database(server, "spread")
-        hot = await new_database(server, "hot")
-        many = {n: await new_database(server, f"grants{n}") for n in (10, 1_000)}
-        plain = await new_database(server, "plain")
-        await others.prepare(plain, SPREAD)
-        other = await new_database(server, "packages")
-        file = f"sqlite:///{folder}/ledger.db"
-        async with ledger_of(spread) as a, ledger_of(hot) as b, ledger_of(file) as c:
-            await fill(a, SPREAD)
-            await fill(b, 1)
-            await fill(c, SPREAD)
-            for grants, url in many.items():
-                async with ledger_of(url) as ledger:
-                    await fill(ledger, 1, grants=grants - 1)
+    async def ledger(self, name: str, accounts: int, grants: int = 1) -> Ledger:
+        """A ledger of that name with so many accounts, made when it is first asked for."""
+        if name not in self._ledgers:
+            url = f"sqlite:///{self.folder}/{name}.db" if name == "sqlite" else await self.url(name)
+            ledger = self._ledgers[name] = await self.stack.enter_async_context(ledger_of(url))
+            await fill(ledger, accounts, grants=grants)
+            # The first look at each account is not what is measured.
+            await spends_per_second(ledger, accounts, accounts)
             calm_garbage_collection()
-            figures["50 ms"] = [50.0]
-            for turn in range(rounds):
-                note = figures.__getitem__
-                note("pgbench spread").append(await asyncio.to_thread(others.pgbench, program, plain, SPREAD, 5))
-                note("pg spread").append(await spends_per_second(a, SPREAD, count))
-                note("orm spread").append(await others.orm(plain, SPREAD, count // 20))
-                note("pgbench hot").append(await asyncio.to_thread(others.pgbench, program, plain, 1, 5))
-                note("pg hot").append(await spends_per_second(b, 1, count))
-                note("orm hot").append(await others.orm(plain, 1, count // 20))
-                for name, package, accounts in (
-                    ("credit-ledger", packages.CREDIT_LEDGER, SPREAD),
-                    ("hf-nostro", packages.NOSTRO, 1_000),
-                ):
-                    for kind, number in (("spread", accounts), ("hot", 1)):
-                        rate = await asyncio.to_thread(
-                            packages.spends_per_second, package, other, number, count // 20
-                        )
-                        note(f"{name} {kind}").append(rate)
-                for grants, url in many.items():
-                    async with ledger_of(url, create=False) as ledger:
-                        note(f"pg {grants} grants").append(await spends_per_second(ledger, 1, count))
-                note("pg pair").append(await pair(spread, count))
-                note("by hand alone ms").append(await others.by_hand_alone(plain, 500))
-                note("pg alone ms").append(await alone(b, 500))
-                note("sqlite3 alone").append(
-                    await asyncio.to_thread(others.sqlite_alone, Path(folder) / f"{turn}.db", SPREAD, count // 20)
+        return self._ledgers[name]
+
+    async def postgresql(self) -> None:
+        """Against pgbench, and against the way most people write it."""
+        plain, spread, hot = await self.plain(), await self.ledger("spread", SPREAD), await self.ledger("hot", 1)
+        for kind, ledger, accounts in (("spread", spread, SPREAD), ("hot", hot, 1)):
+            self.note(f"pgbench {kind}", await asyncio.to_thread(others.pgbench, plain, accounts, 5))
+            self.note(f"pg {kind}", await spends_per_second(ledger, accounts, self.count))
+            self.note(f"orm {kind}", await others.orm(plain, accounts, self.count // 20))
+
+    async def packages(self) -> None:
+        """Against what one would install instead."""
+        url = await self.url("packages")
+        for name, package, accounts in (
+            ("credit-ledger", packages.CREDIT_LEDGER, SPREAD),
+            ("hf-nostro", packages.NOSTRO, 1_000),
+        ):
+            for kind, number in (("spread", accounts), ("hot", 1)):
+                count = self.count // 20
+                self.note(
+                    f"{name} {kind}", await asyncio.to_thread(packages.spends_per_second, package, url, number, count)
                 )
-                note("sqlite spread").append(await spends_per_second(c, SPREAD, count))
-                async with service(await new_database(server, f"http{turn}"), SPREAD) as api:
-                    # The first look at every account is not what is measured.
-                    await api.batches(SPREAD, 2)
-                    note("http empty").append((await api.empty(5)).per_second)
-                    answered = await api.spends(SPREAD, 5)
-                    note("http spread").append(answered.per_second)
-                    note("http p99 ms").append(answered.p99_ms)
-                    note("http hot").append((await api.spends(1, 5)).per_second)
-                    note("http batch").append(await api.batches(SPREAD, 5))
-    return figures
+
+    async def pair(self) -> None:
+        """One process, then two on the same accounts, each time in processes of their own."""
+        await self.ledger("spread", SPREAD)
+        url = await self.url("spread")
+        self.note("pg one process", await pair(url, SPREAD, self.count, 1))
+        self.note("pg pair", await pair(url, SPREAD, self.count, 2))
+
+    async def alone(self) -> None:
+        """One caller that waits for each answer."""
+        plain, hot = await self.plain(), await self.ledger("hot", 1)
+        by_hand, ours = await alone.in_turns(plain, hot)
+        self.note("by hand alone ms", by_hand)
+        self.note("pg alone ms", ours)
+
+    async def grants(self) -> None:
+        """Accounts with few and with many open grants."""
+        for number in (2, 10, 1_000):
+            ledger = await self.ledger(f"grants{number}", 1, grants=number - 1)
+            self.note(f"pg {number} grants", await spends_per_second(ledger, 1, self.count // 4))
+
+    async def sqlite(self) -> None:
+        """Against one transaction for each spend through plain sqlite3."""
+        ledger = await self.ledger("sqlite", SPREAD)
+        file = self.folder / f"{len(self.figures['sqlite3 alone'])}.db"
+        self.note("sqlite3 alone", await asyncio.to_thread(others.sqlite_alone, file, SPREAD, self.count // 20))
+        self.note("sqlite spread", await spends_per_second(ledger, SPREAD, self.count))
+
+    async def http(self) -> None:
+        """The service on one core, wrk on the other."""
+        url = await new_database(self.server, f"http{len(self.figures['http empty'])}")
+        async with service(url, SPREAD) as api:
+            # The first look at every account is not what is measured.
+            await api.batches(SPREAD, 2)
+            self.note("http empty", (await api.empty(5)).per_second)
+            answered = await api.spends(SPREAD, 5)
+            self.note("http spread", answered.per_second)
+            self.note("http p99 ms", answered.p99_ms)
+            self.note("http hot", (await api.spends(1, 5)).per_second)
+            self.note("http batch", await api.batches(SPREAD, 5))
+
+    async def verify(self) -> None:
+        """Proof of a million entries, while one caller goes on spending."""
+        accounts, entries = VERIFIED
+        if "verified" not in self._urls:
+            ledger = await self.ledger("verified", 1)
+            await spends_per_second(ledger, 1, entries - 3)
+            await multiply(await self.url("verified"), accounts)
+        self.note("verify s", await alone.seconds_to_verify(self._ledgers["verified"], accounts * entries))
 
 
-async def pair(url: str, count: int) -> float:
-    """Spends a second of two processes that work on the same accounts at once."""
-    spenders = [await start_spender(url, SPREAD, count // 2) for _ in range(2)]
-    for spender in spenders:
-        await line_of(spender)
-    start = time.perf_counter()
-    for spender in spenders:
-        assert spender.stdin is not None
-        spender.stdin.write(b"go\n")
-    for spender in spenders:
-        await line_of(spender)
-    took = time.perf_counter() - start
-    await asyncio.gather(*(spender.wait() for spender in spenders))
-    return count / took
+GROUPS: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    name: getattr(Bench, name)
+    for name in ("postgresql", "pair", "alone", "grants", "sqlite", "http", "packages", "verify")
+}
 
 
-async def start_spender(url: str, accounts: int, count: int) -> Process:
-    """A process of its own that says when it is ready, spends when it is told to, and says when it is done."""
-    command = (sys.executable, "-m", "bench.spender", url, str(accounts), str(count))
-    return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
-
-
-async def line_of(process: Process) -> None:
-    """Wait until `process` has said something. Ends the bench when it has died."""
-    assert process.stdout is not None
-    if not await process.stdout.readline():
-        raise SystemExit(f"A spender stopped with exit code {await process.wait()}.")
-
-
-_alone = itertools.count()
-
-
-async def alone(ledger: Ledger, count: int) -> float:
-    """The median time of one spend after the other, in milliseconds."""
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        await ledger.submit(Spend(account_id="acc0", key=f"alone{next(_alone)}", amount=1))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1_000
+async def measure(rounds: int, count: int, groups: list[str]) -> None:
+    """All figures, `rounds` times, those that are compared close together in time. Reports after every round."""
+    loads = [os.getloadavg()[0]]
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(postgresql())
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd()))
+        bench = Bench(server, Path(folder), count, stack)
+        for turn in range(rounds):
+            for group in groups:
+                await GROUPS[group](bench)
+            loads.append(os.getloadavg()[0])
+            report(bench.figures, turn + 1, loads)
+        if "postgresql" in groups:
+            await draw_callers(await bench.plain(), await bench.ledger("spread", SPREAD), SPREAD, count // 4)
 
 
 def main() -> None:
@@ -175,26 +166,12 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured; the median counts")
     parser.add_argument("--count", type=int, default=40_000, help="spends in each measurement of the ledger")
+    parser.add_argument("groups", nargs="*", default=list(GROUPS), metavar="GROUP", help=f"of {', '.join(GROUPS)}")
     asked = parser.parse_args()
-    figures = asyncio.run(measure(asked.rounds, asked.count))
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    table = Table(title=f"{asked.rounds} rounds, medians; spends a second unless said otherwise")
-    for column in ("case", "figure", "compared to", "baseline", "ratio", "target", "met"):
-        table.add_column(column, justify="left" if column in ("case", "compared to") else "right")
-    lines = []
-    for case in CASES:
-        figure, baseline = medians[case.figure], medians[case.baseline]
-        ratio = figure / baseline
-        met = ratio <= case.target if case.at_most else ratio >= case.target
-        target = f"{'≤' if case.at_most else '≥'} {case.target:.2f}"
-        table.add_row(
-            case.name, f"{figure:,.2f}" if figure < 100 else f"{figure:,.0f}", case.baseline,
-            f"{baseline:,.2f}" if baseline < 100 else f"{baseline:,.0f}", f"{ratio:.2f}", target, "yes" if met else "no",
-        )  # fmt: skip
-        lines.append({**asdict(case), "value": figure, "baseline_value": baseline, "ratio": ratio, "met": met})
-    Console(width=150).print(table)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
-    RESULTS.write_text(json.dumps({"machine": machine, "cases": lines, "figures": figures}, indent=1) + "\n")
+    if unknown := sorted(set(asked.groups) - set(GROUPS)):
+        parser.error(f"there is no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")
+    require_all(asked.groups)
+    asyncio.run(measure(asked.rounds, asked.count, asked.groups))
 
 
 if __name__ == "__main__":

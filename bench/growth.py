@@ -14,10 +14,9 @@ from pathlib import Path
 import asyncpg
 
 from bench.curves import Curve, chart
-from bench.house import fill, ledger_of, machine, new_database, postgresql, spends_per_second
+from bench.house import fill, ledger_of, machine, multiply, new_database, postgresql, spends_per_second
 from tallystick.cli.tuning import calm_garbage_collection
 from tallystick.ledger import Ledger
-from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS
 
 ACCOUNTS = 10_000
 FEW_ACCOUNTS = 1_000
@@ -114,20 +113,6 @@ async def many_accounts(server: str, accounts: int, turns: int) -> dict[str, flo
         busy, _ = await in_turns(few, (large, FEW_ACCOUNTS, apart), turns)
         everyone, _ = await in_turns(few, (large, accounts, 1), turns)
     return {"accounts": accounts, "busy": statistics.median(busy), "all": statistics.median(everyone)}
-
-
-async def multiply(url: str, accounts: int) -> None:
-    """Copy what the ledger wrote of acc0 to acc1, acc2, …: opening a million one by one is not what is measured."""
-    connection = await asyncpg.connect(url)
-    for table, columns in (("accounts", ACCOUNT_COLUMNS), ("entries", ENTRY_COLUMNS)):
-        id, *others = columns
-        rest = ", ".join(others)
-        await connection.execute(
-            f"INSERT INTO {table} ({id}, {rest}) SELECT 'acc' || n, {rest} FROM {table}, "
-            f"generate_series(1, {accounts - 1}) AS n WHERE {id} = 'acc0'"
-        )
-    await connection.execute("VACUUM ANALYZE accounts, entries")
-    await connection.close()
 
 
 def draw(steps: list[Step]) -> None:

@@ -22,6 +22,7 @@ from tallystick.domain.account import GrantKind
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import GrantBonus, OpenAccount, Spend
 from tallystick.ledger import Ledger
+from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS
 
 CALLERS = 256
 ALLOWANCE = 1_000
@@ -104,3 +105,17 @@ async def spends_per_second(
     start = time.perf_counter()
     await asyncio.gather(*(call() for _ in range(callers)))
     return count / (time.perf_counter() - start)
+
+
+async def multiply(url: str, accounts: int) -> None:
+    """Copy what the ledger wrote of acc0 to acc1, acc2, …: opening a million one by one is not what is measured."""
+    connection = await asyncpg.connect(url)
+    for table, columns in (("accounts", ACCOUNT_COLUMNS), ("entries", ENTRY_COLUMNS)):
+        id, *others = columns
+        rest = ", ".join(others)
+        await connection.execute(
+            f"INSERT INTO {table} ({id}, {rest}) SELECT 'acc' || n, {rest} FROM {table}, "
+            f"generate_series(1, {accounts - 1}) AS n WHERE {id} = 'acc0'"
+        )
+    await connection.execute("VACUUM ANALYZE accounts, entries")
+    await connection.close()

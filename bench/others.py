@@ -2,9 +2,7 @@
 
 import asyncio
 import re
-import shutil
 import sqlite3
-import statistics
 import subprocess
 import tempfile
 import time
@@ -15,6 +13,8 @@ import asyncpg
 from sqlalchemy import BigInteger, ForeignKey, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from bench.needs import find_pgbench
 
 SCHEMA = (
     "CREATE TABLE balances (id bigint PRIMARY KEY, credits bigint NOT NULL)",
@@ -38,24 +38,29 @@ async def prepare(url: str, accounts: int) -> None:
     await connection.close()
 
 
-def find_pgbench() -> str:
-    """Where pgbench is, or how to get it."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))
-    found = shutil.which("pgbench") or (str(versions[-1]) if versions else None)
-    if found is None:
-        raise SystemExit(
-            "The bench needs pgbench. On Debian: apt-get install -y --no-install-recommends postgresql-15"
-        )
-    return found
-
-
-def pgbench(program: str, url: str, accounts: int, seconds: int) -> float:
-    """Transactions a second: one guarded UPDATE and one INSERT, prepared, 32 clients."""
+def pgbench(url: str, accounts: int, seconds: int, clients: int = 32) -> float:
+    """Transactions a second: one guarded UPDATE and one INSERT, prepared."""
+    program = find_pgbench()
+    assert program is not None
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(_SCRIPT.format(accounts=accounts))
         script.flush()
         done = subprocess.run(
-            [program, "-n", "-M", "prepared", "-c", "32", "-j", "2", "-T", str(seconds), "-f", script.name, url],
+            [
+                program,
+                "-n",
+                "-M",
+                "prepared",
+                "-c",
+                str(clients),
+                "-j",
+                str(min(clients, 2)),
+                "-T",
+                str(seconds),
+                "-f",
+                script.name,
+                url,
+            ],
             capture_output=True,
             text=True,
             check=True,
@@ -64,23 +69,6 @@ def pgbench(program: str, url: str, accounts: int, seconds: int) -> float:
     if found is None:
         raise SystemExit(f"pgbench did not say how fast it was: {done.stdout}{done.stderr}")
     return float(found[1])
-
-
-async def by_hand_alone(url: str, count: int) -> float:
-    """The median time of one hand-written asyncpg transaction after the other, in milliseconds."""
-    connection = await asyncpg.connect(url)
-    times = []
-    for n in range(count):
-        start = time.perf_counter()
-        async with connection.transaction():
-            left = await connection.fetchval(
-                "UPDATE balances SET credits = credits - 1 WHERE id = $1 AND credits >= 1 RETURNING credits",
-                n % 1_000 + 1,
-            )
-            await connection.execute("INSERT INTO spends VALUES ($1, $2, 1, $3)", uuid.uuid4(), n % 1_000 + 1, left)
-        times.append(time.perf_counter() - start)
-    await connection.close()
-    return statistics.median(times) * 1_000
 
 
 class Base(DeclarativeBase):

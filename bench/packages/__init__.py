@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.needs import TOOLS
+
 HERE = Path(__file__).parent
 NOSTRO = ("spend_with_nostro.py", "hf-nostro[postgres]==0.2.0")
 CREDIT_LEDGER = ("spend_with_credit_ledger.py", "credit-ledger[postgres]==0.3.0")
@@ -27,12 +29,10 @@ def _environment(requirement: str) -> Path:
     python = folder / "bin" / "python"
     made = folder / "made"
     if not made.exists():
-        # The virtualenv that ./run has put there, since Debian's Python may lack the venv module.
-        tools = Path(__file__).parents[2] / ".tools"
         subprocess.run(
             (sys.executable, "-m", "virtualenv", "--quiet", folder),
             check=True,
-            env={**os.environ, "PYTHONPATH": str(tools)},
+            env={**os.environ, "PYTHONPATH": str(TOOLS)},
         )
         subprocess.run((python, "-m", "pip", "install", "--quiet", requirement), check=True)
         made.touch()
