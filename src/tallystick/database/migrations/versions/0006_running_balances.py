@@ -5,8 +5,8 @@ Only adds a trigger; what is there already is not looked at, which is what `tall
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -19,7 +19,7 @@ def upgrade() -> None:
 
 
 def _on_postgresql() -> None:
-    # Once for each statement: a batch is one. Looked at row by row it costs four times as much (decision 0010).
+    # Once for each statement: a batch is one. Looked at row by row it costs four times as much (decision 0011).
     op.execute(
         """
         CREATE FUNCTION tallystick_refuse_drift() RETURNS trigger LANGUAGE plpgsql AS $$
