@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import httpx2
@@ -63,10 +64,10 @@ class Deliverer:
                         await self._deliver(http, delivery)
                 else:
                     await asyncio.gather(*(self._deliver(http, delivery) for delivery in due))
-                try:
-                    await asyncio.wait_for(self._wake.wait(), timeout=self._pause())
-                except TimeoutError:
-                    continue
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes together with what it waits for.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause()):
+                        await self._wake.wait()
 
     def _due(self) -> list[_Due]:
         rows = self._sandbox.store.connection.execute(
