@@ -52,5 +52,10 @@ def webhook_secret() -> str:
     return f"whsec_{_random(32)}"
 
 
+def digits(length: int) -> str:
+    """A number of so many digits, as networks give to payments."""
+    return "".join(secrets.choice(string.digits) for _ in range(length))
+
+
 def _random(length: int) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from stripe_sandbox.ids import client_secret, new_id
+from stripe_sandbox.ids import client_secret, digits, new_id
 from stripe_sandbox.store import Object
 
 _NO_ADDRESS = {
@@ -179,7 +179,7 @@ def _card_details(card: Object, amount: int, *, authenticated: bool) -> Object:
     return {
         **{name: card[name] for name in kept},
         "amount_authorized": None,
-        "authorization_code": None,
+        "authorization_code": digits(6),
         "extended_authorization": {"status": "disabled"},
         "incremental_authorization": {"status": "unavailable"},
         "installments": None,
@@ -187,7 +187,7 @@ def _card_details(card: Object, amount: int, *, authenticated: bool) -> Object:
         "multicapture": {"status": "unavailable"},
         "network": card["brand"],
         "network_token": {"used": False},
-        "network_transaction_id": None,
+        "network_transaction_id": digits(15),
         "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
         "regulated_status": "unregulated",
         "three_d_secure": _authenticated() if authenticated else None,

@@ -60,6 +60,8 @@ def succeed(sandbox: Sandbox, intent: Object, method: Object, *, authenticated: 
     card = card_of(method)
     charge = _charge(sandbox, intent, method, authenticated=authenticated)
     charge |= {"paid": True, "status": "succeeded", "outcome": _approved(card)}
+    if method["type"] == "card":
+        charge["payment_method_details"]["card"]["amount_authorized"] = charge["amount"]
     changes = {"last_payment_error": None, "next_action": None, "payment_method": method["id"], "processing": None}
     if intent["capture_method"] == "manual":
         charge["payment_method_details"]["card"]["capture_before"] = charge["created"] + HOLD_SECONDS
