@@ -368,6 +368,7 @@ class _Open:
             billing = Billing(credits.stripe, database, ledger, credits.catalogue, credits.clock)
             tasks.append(asyncio.create_task(billing.run_inbox(stopping), name="tallystick inbox"))
             tasks.append(asyncio.create_task(billing.run_refunds(stopping), name="tallystick refunds"))
+            tasks.append(asyncio.create_task(billing.run_reconciliations(stopping), name="tallystick reconciliation"))
         return cls(database, ledger, ApiKeys(database, credits.clock), billing, stopping, tuple(tasks))
 
     async def stop(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -14,9 +14,12 @@ from tallystick.billing.errors import StripeRejected, UnknownPurchase
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import EventStatus, Handler, Inbox, StoredEvent
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
+from tallystick.billing.reconciliation import MAX_CALLS, Reconciliation, Watch
 from tallystick.billing.refunds import Refund, RefundQuote, Refunds
+from tallystick.billing.report import Report
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.billing.subscriptions import Subscription, Subscriptions
+from tallystick.billing.walks import Walk, Walks
 from tallystick.billing.webhooks import verify
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
@@ -26,6 +29,12 @@ from tallystick.ledger import Ledger
 
 RESUME_SECONDS = 30
 """How often to look for refunds that a crash or an outage left half-way."""
+
+RECONCILE_EVERY = timedelta(hours=6)
+"""How often a running service reconciles."""
+
+RECONCILE_CHECK_SECONDS = 60
+"""How often it looks whether that time has come: another process may have done it."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +56,16 @@ class Billing:
         self._refunds = Refunds(database, self._api, ledger, self._purchases, self._clawbacks, clock)
         self._subscriptions = Subscriptions(self._api, database, ledger, catalogue, customers, clock)
         self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, clock)
+        self._walks = Walks(database, clock)
+        self._reconciliation = Reconciliation(
+            self._api,
+            ledger,
+            self._purchases,
+            self._fulfilment,
+            self._clawbacks,
+            self._inbox,
+            self._walks,
+        )
 
     async def close(self) -> None:
         """Close the connections to Stripe."""
@@ -117,6 +136,40 @@ class Billing:
     async def resume_refunds(self) -> int:
         """Finish, at once, refunds that were left half-way. Returns how many were finished."""
         return await self._refunds.resume(grace=timedelta(0))
+
+    async def reconcile(
+        self,
+        *,
+        since: datetime | None = None,
+        apply: bool = False,
+        max_calls: int | None = None,
+        watch: Watch = lambda *_: None,
+    ) -> Report:
+        """Compare with Stripe, and with `apply` repair what is safe to repair; see Reconciliation.
+
+        Looks back to the last reconciliation, or as far as `since`. One that was interrupted, or that has
+        made `max_calls` calls to Stripe, goes on when this is called again. Raises StripeUnavailable.
+        """
+        await self._refunds.resume()
+        walk = await self._walks.begin(since=since, applied=apply)
+        return await self._reconciliation.run(walk, max_calls=max_calls or MAX_CALLS, watch=watch)
+
+    async def latest_reconciliation(self) -> Walk | None:
+        """The latest reconciliation that repaired, finished or not."""
+        return await self._walks.latest(applied=True)
+
+    async def run_reconciliations(self, stopping: asyncio.Event) -> None:
+        """Reconcile and repair every few hours, until `stopping` is set."""
+        while not stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), RECONCILE_CHECK_SECONDS)
+            latest = None
+            try:
+                latest = await self._walks.latest(applied=True)
+                if latest is None or latest.started_at <= self._clock() - RECONCILE_EVERY:
+                    await self.reconcile(apply=True)
+            except (Unavailable, StripeRejected) as error:
+                log.warning("reconciliation_postponed", reason=error.message)
 
     async def run_refunds(self, stopping: asyncio.Event) -> None:
         """Finish refunds that were left half-way, until `stopping` is set."""

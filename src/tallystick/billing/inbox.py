@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -90,6 +90,16 @@ class Inbox:
                 .on_conflict_do_nothing(index_elements=["id"])
             )
         self._wake.set()
+
+    def handles(self, type: str) -> bool:
+        """Whether anybody acts on events of that type."""
+        return type in self._handlers
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        """Which of these events are here already."""
+        query = select(stripe_events.c.id).where(stripe_events.c.id.in_(ids))
+        async with self._database.read() as connection:
+            return set((await connection.execute(query)).scalars())
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work events until `stopping` is set; what is under way then is finished first."""

@@ -162,6 +162,17 @@ class Purchases:
         """Purchases of all accounts, newest first, of one status if it is given."""
         return await self._all(*([] if status is None else [purchases.c.status == status]), limit=limit)
 
+    async def created_since(self, since: datetime, after: str | None, limit: int) -> list[Purchase]:
+        """Purchases begun at `since` or later, in the order of their ids, after the id `after` if it is given."""
+        query = (
+            select(purchases)
+            .where(purchases.c.created_at >= since, purchases.c.id > (after or ""))
+            .order_by(purchases.c.id)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return [_purchase(row) for row in (await connection.execute(query)).mappings()]
+
     async def move(
         self, purchase: Purchase, to: PurchaseStatus, *, leaving: Iterable[PurchaseStatus], **values: Any
     ) -> Purchase:

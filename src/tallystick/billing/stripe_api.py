@@ -3,7 +3,7 @@
 Answers are handed on as plain dicts. Never called inside a database transaction.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +137,25 @@ class StripeApi:
         """The early fraud warnings of a payment, newest first."""
         params: Any = {"payment_intent": payment_intent_id, "limit": 10}
         return await _listed(self._client.v1.radar.early_fraud_warnings.list_async(params))
+
+    async def page(
+        self, of: str, params: dict[str, Any], after: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of a list, newest first: its objects, and the id after which the next page begins, if there is one.
+
+        `of` is events, sessions, charges, refunds or disputes.
+        """
+        v1 = self._client.v1
+        lists: dict[str, Callable[[Any], Awaitable[stripe.StripeObject]]] = {
+            "events": v1.events.list_async,
+            "sessions": v1.checkout.sessions.list_async,
+            "charges": v1.charges.list_async,
+            "refunds": v1.refunds.list_async,
+            "disputes": v1.disputes.list_async,
+        }
+        answer = await _call(lists[of](params if after is None else {**params, "starting_after": after}))
+        found: list[dict[str, Any]] = answer["data"]
+        return found, found[-1]["id"] if answer["has_more"] and found else None
 
 
 async def _listed(request: Awaitable[stripe.StripeObject]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from tallystick.catalogue_file import default_catalogue
-from tallystick.cli import accounts, demo, keys, refunds, serving
+from tallystick.cli import accounts, demo, keys, reconcile, refunds, serving
 from tallystick.cli.running import exits_cleanly
 
 app = typer.Typer(
@@ -116,6 +116,24 @@ def catalogue() -> None:
 def openapi() -> None:
     """Print the OpenAPI description of the HTTP API."""
     serving.print_openapi()
+
+
+@app.command("reconcile")
+@exits_cleanly
+def run_reconcile(
+    since: Annotated[
+        str | None,
+        typer.Option(help="How far to look back, like 2026-11-01. Default: to the last one, or 30 days."),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Repair what is safe to repair.")] = False,
+    max_calls: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many calls to Stripe; run again to go on.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare purchases, refunds, disputes and subscriptions with Stripe. Exit 1 when something is left to do."""
+    code = asyncio.run(reconcile.reconcile(since=since, apply=apply, max_calls=max_calls, as_json=as_json))
+    raise typer.Exit(code)
 
 
 @app.command("refund")

@@ -186,6 +186,21 @@ refunds = Table(
     Index(None, "status"),
 )
 
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("finished_at", Instant, nullable=True),
+    Column("applied", Boolean, nullable=False),
+    # How far it has come, and what it has found so far, as JSON.
+    Column("phase", Text, nullable=False),
+    Column("cursor", Text, nullable=True),
+    Column("report", Text, nullable=False),
+    Index(None, "started_at"),
+)
+
 subscriptions = Table(
     "subscriptions",
     metadata,

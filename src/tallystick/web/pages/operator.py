@@ -21,6 +21,7 @@ async def overview(request: Request, site: TheSite, user: Operator) -> Response:
         "operator.html",
         operator=user,
         review=await billing.latest_purchases(SHOWN, PurchaseStatus.NEEDS_REVIEW),
+        reconciliation=await billing.latest_reconciliation(),
         disputed=await billing.disputed_purchases(SHOWN),
         parked=await billing.latest_events(SHOWN, EventStatus.PARKED),
         pending=await billing.latest_events(SHOWN, EventStatus.PENDING),

@@ -1,0 +1,167 @@
+"""What can differ between Stripe and us, and what each difference means. Pure: it is told what both sides say.
+
+A difference is `safe` when the functions that webhooks use repair it; any other one is for an operator, with
+a command that would do what is probably wanted.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tallystick.billing.clawbacks import Payment
+from tallystick.billing.fulfilment import PAID
+from tallystick.billing.purchases import Purchase, PurchaseStatus
+from tallystick.domain.account import Clawback
+
+
+class Kind(StrEnum):
+    """What is different."""
+
+    EVENT_NOT_RECEIVED = "event_not_received"
+    PAID_NOT_CREDITED = "paid_not_credited"
+    CREDITED_NOT_PAID = "credited_not_paid"
+    CREDITED_WITHOUT_ENTRY = "credited_without_entry"
+    CREDITED_ANOTHER_AMOUNT = "credited_another_amount"
+    NOT_CLOSED = "not_closed"
+    NEEDS_REVIEW = "needs_review"
+    UNKNOWN_PURCHASE = "unknown_purchase"
+    UNKNOWN_AT_STRIPE = "unknown_at_stripe"
+    REFUND_WITHOUT_CLAWBACK = "refund_without_clawback"
+    CLAWBACK_WITHOUT_REFUND = "clawback_without_refund"
+    DISPUTE_NOT_FROZEN = "dispute_not_frozen"
+    FROZEN_WITHOUT_DISPUTE = "frozen_without_dispute"
+
+
+SAFE = frozenset(
+    {
+        Kind.EVENT_NOT_RECEIVED,
+        Kind.PAID_NOT_CREDITED,
+        Kind.NOT_CLOSED,
+        Kind.REFUND_WITHOUT_CLAWBACK,
+        Kind.CLAWBACK_WITHOUT_REFUND,
+        Kind.DISPUTE_NOT_FROZEN,
+        Kind.FROZEN_WITHOUT_DISPUTE,
+    }
+)
+"""What is repaired by looking at the object again, as its webhook would have made us do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference. `subject` is the object at Stripe, or the purchase or account, that it is about.
+
+    `credits` is by how many credits the ledger has too few, negative for too many. `suggestion` is a
+    command for an operator, empty when the difference is safe to repair.
+    """
+
+    kind: Kind
+    subject: str
+    account_id: str | None
+    what: str
+    credits: int = 0
+    suggestion: str = ""
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether it can be repaired without a person."""
+        return self.kind in SAFE
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the ledger has of one purchase: credits that were `granted` for it, and what was taken back of them.
+
+    `granted` is None when no entry carries the purchase's key.
+    """
+
+    granted: int | None
+    clawback: Clawback
+
+
+def is_paid(session: dict[str, Any]) -> bool:
+    """Whether a checkout session was completed and paid for (S21)."""
+    return session["status"] == "complete" and session["payment_status"] in PAID
+
+
+def of_session(session: dict[str, Any], purchase: Purchase | None, books: Books | None) -> Difference | None:
+    """What a checkout session of a pack and our purchase say otherwise of each other, or None."""
+    if purchase is None or books is None:
+        return _of_unknown_session(session)
+    paid = is_paid(session)
+    granted = books.granted or 0
+    if paid and purchase.status is PurchaseStatus.NEEDS_REVIEW:
+        return _for_operator(Kind.NEEDS_REVIEW, purchase, f"It is paid, but does not agree: {purchase.problem}")
+    if purchase.status is PurchaseStatus.CREDITED and books.granted is None:
+        what = "It is marked as credited, but no entry of the ledger carries its key."
+        return _for_operator(Kind.CREDITED_WITHOUT_ENTRY, purchase, what, purchase.credits if paid else 0)
+    if paid and books.granted is None:
+        what = f"It is paid since {session['id']} was completed, and {purchase.credits:,} credits are missing."
+        return Difference(Kind.PAID_NOT_CREDITED, session["id"], purchase.account_id, what, purchase.credits)
+    if not paid and granted:
+        what = f"{granted:,} credits were added, and Stripe says {session['payment_status']!r}."
+        return _for_operator(Kind.CREDITED_NOT_PAID, purchase, what, -granted)
+    if paid and granted != purchase.credits:
+        what = f"{granted:,} credits were added for {purchase.credits:,} that were bought."
+        return _for_operator(Kind.CREDITED_ANOTHER_AMOUNT, purchase, what, purchase.credits - granted)
+    closed = session["status"] == "expired" and not purchase.is_settled
+    if closed or (paid and purchase.status is not PurchaseStatus.CREDITED):
+        what = f"It is {purchase.status.replace('_', ' ')} here and {session['status']} at Stripe."
+        return Difference(Kind.NOT_CLOSED, session["id"], purchase.account_id, what)
+    return None
+
+
+def _of_unknown_session(session: dict[str, Any]) -> Difference | None:
+    metadata = session.get("metadata") or {}
+    claimed, account_id = metadata.get("purchase_id"), metadata.get("account_id")
+    # One of ours that was never shown to anybody, or of another product on the same Stripe account.
+    if claimed is None or not is_paid(session):
+        return None
+    what = f"It was paid and names purchase {claimed!r}, which is not known here. Nothing was credited."
+    suggestion = f"tallystick credits grant {account_id or 'ACCOUNT'} CREDITS --reason 'Paid as {session['id']}'"
+    return Difference(Kind.UNKNOWN_PURCHASE, session["id"], account_id, what, suggestion=suggestion)
+
+
+def of_payment(payment: Payment, purchase: Purchase, books: Books) -> Difference | None:
+    """What became of a payment and what was taken back for it, as far as they differ, or None (S23, S25)."""
+    if books.granted is None:
+        return None
+    wanted, known = payment.credits_to_take(books.granted), books.clawback
+    subject = purchase.payment_intent_id or purchase.id
+
+    def difference(kind: Kind, what: str) -> Difference:
+        return Difference(kind, subject, purchase.account_id, what, known.total - wanted)
+
+    if wanted > known.total:
+        what = f"{wanted:,} of its credits are to be taken back, and {known.total:,} were."
+        return difference(Kind.REFUND_WITHOUT_CLAWBACK, what)
+    if wanted < known.total:
+        what = f"{known.total:,} of its credits were taken back, and only {wanted:,} are to be."
+        return difference(Kind.CLAWBACK_WITHOUT_REFUND, what)
+    if payment.undecided and not known.frozen:
+        return difference(
+            Kind.DISPUTE_NOT_FROZEN, "A dispute is open, and what is left of the credits is not frozen."
+        )
+    if known.frozen and not payment.undecided:
+        return difference(
+            Kind.FROZEN_WITHOUT_DISPUTE, "No dispute is open, and what is left of the credits is frozen."
+        )
+    return None
+
+
+def of_purchase_unknown_at_stripe(purchase: Purchase, books: Books) -> Difference:
+    """A purchase of ours whose checkout session Stripe does not have."""
+    what = "Stripe has no such checkout session: is this another Stripe account, or test mode for live mode?"
+    return _for_operator(Kind.UNKNOWN_AT_STRIPE, purchase, what, -(books.granted or 0))
+
+
+def _for_operator(kind: Kind, purchase: Purchase, what: str, credits: int = 0) -> Difference:
+    account, n = purchase.account_id, abs(credits)
+    if kind is Kind.NEEDS_REVIEW:
+        suggestion = f"tallystick refund {purchase.id}"
+    elif credits > 0:
+        suggestion = f"tallystick credits grant {account} {n} --reason 'Purchase {purchase.id}'"
+    elif credits < 0:
+        suggestion = f"tallystick credits remove {account} {n} --reason 'Purchase {purchase.id} was not paid'"
+    else:
+        suggestion = f"tallystick credits show {account}"
+    return Difference(kind, purchase.id, account, what, credits, suggestion)

@@ -1,0 +1,243 @@
+"""Self-healing: walks what Stripe has and what the ledger has, tells every difference, repairs the safe ones.
+
+Repairs go through the same idempotent functions that webhooks wake, so one that is done twice, or at the same
+time as a webhook, is done once. Works page by page and keeps its place, so an interrupted walk goes on.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from tallystick.billing import differences
+from tallystick.billing.clawbacks import Clawbacks
+from tallystick.billing.differences import Books, Difference, Kind
+from tallystick.billing.errors import StripeRejected
+from tallystick.billing.fulfilment import Fulfilment
+from tallystick.billing.inbox import Inbox
+from tallystick.billing.purchases import Purchase, Purchases
+from tallystick.billing.report import Report
+from tallystick.billing.stripe_api import StripeApi
+from tallystick.billing.walks import Walk, Walks
+from tallystick.billing.webhooks import VerifiedEvent
+from tallystick.ledger import Ledger
+
+PAGE = 100
+"""How many objects one call to Stripe lists: the most it gives."""
+
+CALLS_PER_SECOND = 10
+"""The most calls a walk makes: well below Stripe's limit of 25 in test mode, so that buyers do not wait for it."""
+
+MAX_CALLS = 20_000
+"""The most calls of one walk. One that needs more stops, and goes on when it is called again."""
+
+PHASES = ("events", "sessions", "charges", "refunds", "disputes", "purchases")
+
+DONE = "done"
+
+log = structlog.get_logger(__name__)
+
+Watch = Callable[[str, Report], None]
+"""Told which phase it is in and what was found so far, after every page."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one look at one object came to: a difference, and the credits that are expected and booked for it."""
+
+    difference: Difference | None
+    expected: int = 0
+    booked: int = 0
+
+
+class Reconciliation:
+    """Compares and repairs, for one installation."""
+
+    def __init__(
+        self,
+        api: StripeApi,
+        ledger: Ledger,
+        purchases: Purchases,
+        fulfilment: Fulfilment,
+        clawbacks: Clawbacks,
+        inbox: Inbox,
+        walks: Walks,
+    ) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._purchases = purchases
+        self._fulfilment = fulfilment
+        self._clawbacks = clawbacks
+        self._inbox = inbox
+        self._walks = walks
+
+    async def run(self, walk: Walk, *, max_calls: int = MAX_CALLS, watch: Watch = lambda *_: None) -> Report:
+        """Go on with `walk` until it is done, or has made `max_calls` calls. Keeps its place after every page.
+
+        Raises StripeUnavailable, DatabaseUnavailable: then it can be called again and goes on where it was.
+        """
+        report = walk.report
+        stop_at = report.calls + max_calls
+        seen: set[str] = set()
+        for phase in () if walk.phase == DONE else PHASES[PHASES.index(walk.phase) :]:
+            async for page, cursor in self._pages(phase, walk, report):
+                for subject in page:
+                    await self._look(phase, subject, report, seen)
+                    report.looked_at[phase] += 1
+                await self._walks.keep(walk, _after(phase) if cursor is None else phase, cursor)
+                watch(phase, report)
+                if report.calls >= stop_at and walk.phase != DONE:
+                    return report
+        report.finished = True
+        await self._walks.finish(walk)
+        log.info("reconciled", **{k: v for k, v in report.as_json().items() if k not in ("repaired", "left")})
+        return report
+
+    async def _pages(self, phase: str, walk: Walk, report: Report) -> AsyncIterator[tuple[list[Any], str | None]]:
+        cursor = walk.cursor if phase == walk.phase else None
+        while True:
+            if phase == "purchases":
+                ours = await self._purchases.created_since(walk.report.since, cursor, PAGE)
+                page: list[Any] = ours
+                cursor = ours[-1].id if len(ours) == PAGE else None
+            else:
+                await self._call(report)
+                page, cursor = await self._api.page(phase, _filter(walk.report.since), cursor)
+            if phase == "events":
+                page = await self._not_received(page)
+            yield page, cursor
+            if cursor is None:
+                return
+
+    async def _look(self, phase: str, subject: Any, report: Report, seen: set[str]) -> None:
+        """Look at one object, repair what may be repaired, and look again."""
+        look, repair = self._ways(phase, subject, report, seen)
+        found = await look()
+        difference = found.difference
+        if difference is not None and difference.is_safe and report.applied:
+            await repair()
+            found = await look()
+            if found.difference is None:
+                report.repaired.append(difference)
+                log.info(
+                    "repaired", kind=difference.kind, subject=difference.subject, account_id=difference.account_id
+                )
+        if found.difference is not None:
+            report.left.append(found.difference)
+        report.expected += found.expected
+        report.booked += found.booked
+
+    def _ways(
+        self, phase: str, subject: Any, report: Report, seen: set[str]
+    ) -> tuple[Callable[[], Awaitable[_Found]], Callable[[], Awaitable[Any]]]:
+        """How an object of a phase is looked at, and how it is repaired."""
+        match phase:
+            case "events":
+                return lambda: self._event(subject), lambda: self._receive(subject)
+            case "sessions":
+                seen.add(subject["id"])
+                return lambda: self._session(subject), lambda: self._fulfil(subject, report)
+            case "purchases":
+                return lambda: self._purchase(subject, report, seen), _nothing
+            case _:
+                intent = subject["payment_intent"]
+                return lambda: self._payment(phase, subject, report, seen), lambda: self._take(intent, report)
+
+    # Events
+
+    async def _not_received(self, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        handled = [event for event in page if self._inbox.handles(event["type"])]
+        known = await self._inbox.known([event["id"] for event in handled])
+        return [event for event in handled if event["id"] not in known]
+
+    async def _event(self, event: dict[str, Any]) -> _Found:
+        if await self._inbox.known([event["id"]]):
+            return _Found(None)
+        what = f"Stripe sent {event['type']} about {event['data']['object'].get('id')}, and it never arrived here."
+        return _Found(Difference(Kind.EVENT_NOT_RECEIVED, event["id"], None, what))
+
+    async def _receive(self, event: dict[str, Any]) -> None:
+        """Take it up as if it had been delivered: it was fetched from Stripe itself, so it needs no signature."""
+        # The SDK reads decimal amounts as Decimal; Stripe writes them as text.
+        payload = json.dumps(event, default=str)
+        await self._inbox.store(VerifiedEvent(event["id"], event["type"], event.get("api_version"), payload))
+        while await self._inbox.work():
+            pass
+
+    # Purchases
+
+    async def _session(self, session: dict[str, Any]) -> _Found:
+        purchase = await self._purchases.of_session(session["id"])
+        books = None if purchase is None else await self._books(purchase)
+        difference = differences.of_session(session, purchase, books)
+        if purchase is None or books is None or (difference and difference.kind is Kind.NEEDS_REVIEW):
+            return _Found(difference)
+        return _Found(difference, purchase.credits if differences.is_paid(session) else 0, books.granted or 0)
+
+    async def _fulfil(self, session: dict[str, Any], report: Report) -> None:
+        await self._call(report)
+        await self._fulfilment.fulfil(session["id"])
+
+    async def _purchase(self, purchase: Purchase, report: Report, seen: set[str]) -> _Found:
+        """A purchase of ours whose session was not among those that Stripe listed."""
+        if purchase.checkout_session_id in seen:
+            return _Found(None)
+        await self._call(report)
+        try:
+            session = await self._api.session(purchase.checkout_session_id)
+        except StripeRejected as error:
+            if error.details.get("stripe_code") != "resource_missing":
+                raise
+            books = await self._books(purchase)
+            return _Found(differences.of_purchase_unknown_at_stripe(purchase, books), 0, books.granted or 0)
+        seen.add(session["id"])
+        return await self._session(session)
+
+    # Payments
+
+    async def _payment(self, phase: str, subject: dict[str, Any], report: Report, seen: set[str]) -> _Found:
+        """What was taken back of the purchase that a charge, a refund or a dispute is about."""
+        intent = subject["payment_intent"]
+        purchase = None if intent is None else await self._purchases.of_payment(intent)
+        # Each payment is looked at once: its refunds and disputes are part of that look.
+        if purchase is None or (phase != "charges" and intent in seen):
+            return _Found(None)
+        seen.add(intent)
+        books = await self._books(purchase)
+        if books.granted is None:
+            return _Found(None)
+        await self._call(report, 3)
+        payment = await self._clawbacks.look_at(intent)
+        difference = differences.of_payment(payment, purchase, books)
+        return _Found(difference, -payment.credits_to_take(books.granted), -books.clawback.total)
+
+    async def _take(self, intent: str, report: Report) -> None:
+        await self._call(report, 3)
+        await self._clawbacks.sync(intent)
+
+    async def _books(self, purchase: Purchase) -> Books:
+        entry = await self._ledger.entry_by_key(purchase.account_id, purchase.ledger_key)
+        account = await self._ledger.account(purchase.account_id)
+        granted = None if entry is None or entry.grant is None else entry.grant.remaining
+        return Books(granted, account.clawback_of(0 if entry is None else entry.seq))
+
+    async def _call(self, report: Report, calls: int = 1) -> None:
+        """Count calls to Stripe before they are made, and keep them apart in time."""
+        report.calls += calls
+        await asyncio.sleep(calls / CALLS_PER_SECOND)
+
+
+async def _nothing() -> None:
+    """What only an operator can repair."""
+
+
+def _after(phase: str) -> str:
+    return (*PHASES, DONE)[PHASES.index(phase) + 1]
+
+
+def _filter(since: datetime) -> dict[str, Any]:
+    return {"limit": PAGE, "created": {"gte": int(since.timestamp())}}

@@ -1,0 +1,127 @@
+"""Reconciliations and their table: how far each has come, so that one that was interrupted goes on."""
+
+import json
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import RowMapping, insert, select, update
+
+from tallystick.billing.differences import Difference, Kind
+from tallystick.billing.report import Report
+from tallystick.clock import Clock
+from tallystick.database.engine import Database
+from tallystick.database.tables import reconciliations
+
+FIRST_LOOK_BACK = timedelta(days=30)
+"""How far back the first walk looks: as far as Stripe keeps events."""
+
+OVERLAP = timedelta(hours=1)
+"""How much of the time before the last walk is looked at again: what was under way then."""
+
+FIRST_PHASE = "events"
+
+
+@dataclass(slots=True)
+class Walk:
+    """One reconciliation: where it is, and what it has found so far."""
+
+    id: str
+    phase: str
+    cursor: str | None
+    report: Report
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class Walks:
+    """All reconciliations of an installation."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def begin(self, *, since: datetime | None, applied: bool) -> Walk:
+        """A walk to do: the one that was not finished, else a new one that looks back to the one before.
+
+        With `since` it is always a new one, that looks back as far as that.
+        """
+        latest = await self.latest(applied=applied)
+        if since is None and latest is not None and latest.finished_at is None:
+            return latest
+        now = self._clock()
+        if since is None:
+            done = await self.latest(applied=True, finished=True)
+            since = now - FIRST_LOOK_BACK if done is None else done.started_at - OVERLAP
+        walk = Walk(f"rec_{uuid.uuid4().hex}", FIRST_PHASE, None, Report(since, applied), now, None)
+        async with self._database.write() as connection:
+            await connection.execute(
+                insert(reconciliations).values(
+                    id=walk.id,
+                    started_at=now,
+                    updated_at=now,
+                    applied=applied,
+                    phase=walk.phase,
+                    cursor=None,
+                    report=json.dumps(walk.report.as_json()),
+                )
+            )
+        return walk
+
+    async def keep(self, walk: Walk, phase: str, cursor: str | None) -> None:
+        """Write down how far it has come."""
+        walk.phase, walk.cursor = phase, cursor
+        await self._write(walk)
+
+    async def finish(self, walk: Walk) -> None:
+        """Write down that it is done."""
+        walk.finished_at = self._clock()
+        await self._write(walk)
+
+    async def latest(self, *, applied: bool | None = None, finished: bool = False) -> Walk | None:
+        """The latest walk, of those that repair or do not, or of those that were finished, if that is asked."""
+        query = select(reconciliations).order_by(reconciliations.c.started_at.desc()).limit(1)
+        if applied is not None:
+            query = query.where(reconciliations.c.applied == applied)
+        if finished:
+            query = query.where(reconciliations.c.finished_at.is_not(None))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else _walk(row)
+
+    async def _write(self, walk: Walk) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(reconciliations)
+                .where(reconciliations.c.id == walk.id)
+                .values(
+                    phase=walk.phase,
+                    cursor=walk.cursor,
+                    report=json.dumps(walk.report.as_json()),
+                    updated_at=self._clock(),
+                    finished_at=walk.finished_at,
+                )
+            )
+
+
+def _walk(row: RowMapping) -> Walk:
+    kept: dict[str, Any] = json.loads(row["report"])
+    report = Report(
+        since=datetime.fromisoformat(kept["since"]),
+        applied=kept["applied"],
+        looked_at=Counter(kept["looked_at"]),
+        expected=kept["expected_credits"],
+        booked=kept["booked_credits"],
+        repaired=[_difference(each) for each in kept["repaired"]],
+        left=[_difference(each) for each in kept["left"]],
+        calls=kept["stripe_calls"],
+        finished=kept["finished"],
+    )
+    return Walk(row["id"], row["phase"], row["cursor"], report, row["started_at"], row["finished_at"])
+
+
+def _difference(kept: dict[str, Any]) -> Difference:
+    facts = {name: value for name, value in kept.items() if name != "safe"}
+    return Difference(**{**facts, "kind": Kind(facts["kind"])})
