@@ -11,7 +11,9 @@ from tallystick.domain.errors import (
     InvalidInput,
     Refusal,
 )
-from tests.domain.book import DAY, Book
+from tallystick.domain.periods import add_months
+from tallystick.domain.settle import next_due
+from tests.domain.book import CATALOGUE, DAY, T0, Book
 
 
 @pytest.fixture
@@ -163,6 +165,8 @@ def test_s2_a_frozen_grant_lapses_when_it_is_thawed_after_its_end(book: Book) ->
     book.now += 2 * DAY
     book.do(Settle(account_id="acme"))
     assert state(book) == (200, 200, 0, 0)
+    # Nothing is due until the month ends: a sweep must not come back for it again and again (S14).
+    assert next_due(account_of(book), CATALOGUE) == add_months(T0, 1)
     claw(book, disputed, 0)
     assert state(book) == (0, 0, 0, 0)
     assert book.entries[-1].lots == (Lot(disputed.seq, GrantKind.BOUGHT, 200),)

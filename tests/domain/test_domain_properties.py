@@ -28,6 +28,7 @@ from tallystick.domain.decide import decide
 from tallystick.domain.errors import Refusal
 from tallystick.domain.periods import Period
 from tallystick.domain.replay import replay
+from tallystick.domain.settle import next_due
 from tests.domain.book import past_of
 
 CATALOGUE = Catalogue(
@@ -144,6 +145,9 @@ def _check(account: Account, now: datetime) -> None:
         # What is over stays only for the holds it serves (S12).
         assert grant.expires_at is None or now < grant.expires_at or grant.free == 0
     assert all(now < s.grant.effective_at for s in account.scheduled)
+    # A sweep that found work here would find it for ever (S14).
+    due = next_due(account, CATALOGUE)
+    assert due is None or now < due
 
 
 def _check_burn_order(before: Account, entries: tuple[Entry, ...], now: datetime) -> None:

@@ -94,7 +94,7 @@ def next_due(account: Account, catalogue: Catalogue) -> datetime | None:
 
     Counted from the state as it is written, so it can lie in the past: then `settle` has work to do.
     """
-    instants = [g.expires_at for g in account.grants if g.expires_at is not None and g.remaining > g.held]
+    instants = [g.expires_at for g in account.grants if g.expires_at is not None and g.free]
     if account.holds:
         instants += [h.expires_at for h in account.holds]
     if account.scheduled:

@@ -12,7 +12,7 @@ from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import KeyedCommand, Settle
 from tallystick.domain.errors import TallystickError, UnknownAccount, UnknownEntry
 from tallystick.domain.settle import settle
-from tallystick.ledger.batch import Receipt
+from tallystick.ledger.batch import Receipt, Settled
 from tallystick.ledger.lanes import Lane, Lanes
 from tallystick.ledger.store import Store
 
@@ -106,6 +106,9 @@ class Ledger:
         swept = 0
         now: datetime = self._clock()
         while due := await self.store.due(now, SWEEP_PAGE):
-            await asyncio.gather(*(self._lanes.submit(Settle(account_id=id)) for id in due))
+            settled = await asyncio.gather(*(self._lanes.submit(Settle(account_id=id)) for id in due))
             swept += len(due)
+            if not any(isinstance(answer, Settled) and answer.entries for answer in settled):
+                # Due, and yet with nothing to write down: the same ones would come again, for ever.
+                break
         return swept
