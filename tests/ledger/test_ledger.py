@@ -2,13 +2,15 @@
 
 import asyncio
 import sqlite3
+from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
 from tallystick.database.urls import parse_url
 from tallystick.domain.catalogue import Catalogue
-from tallystick.domain.commands import GrantBonus, OpenAccount, SetPlan, Spend
+from tallystick.domain.commands import ClawBack, GrantBonus, OpenAccount, SetPlan, Spend
 from tallystick.domain.errors import (
     IdempotencyConflict,
     InsufficientCredits,
@@ -17,6 +19,7 @@ from tallystick.domain.errors import (
     UnknownAccount,
 )
 from tallystick.ledger import Ledger, Receipt
+from tallystick.ledger import batch as batches
 from tallystick.ledger.lanes import Lane
 from tallystick.ledger.verify import Verification, verify
 from tests.conftest import FrozenClock
@@ -66,6 +69,27 @@ async def test_any_text_a_command_may_carry_comes_back_as_it_was(ledger: Ledger)
     )
     found = await asyncio.gather(*(ledger.entry_by_key("acme", f'"{n},\\{{}}') for n in range(len(texts))))
     assert [None if entry is None else entry.reason for entry in found] == texts
+    await assert_proven(ledger)
+
+
+async def test_s8_a_command_at_which_the_rules_fail_does_not_spoil_its_batch(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should there be a fault in the rules, it is the problem of those who run into it alone."""
+    honest = batches.decide
+
+    def faulty(account: Any, command: Any, *others: Any) -> Any:
+        if getattr(command, "amount", 0) == 13:
+            raise ZeroDivisionError("a fault of ours")
+        return honest(account, command, *others)
+
+    monkeypatch.setattr(batches, "decide", faulty)
+    await opened(ledger)
+    answers = await asyncio.gather(
+        *(ledger.submit(spend(f"k{amount}", amount)) for amount in (1, 13, 2)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [Receipt, ZeroDivisionError, Receipt]
+    assert (await ledger.account("acme")).available == 22
     await assert_proven(ledger)
 
 
@@ -138,6 +162,22 @@ async def test_s14_balances_are_right_without_any_job_and_a_sweep_only_writes_it
     assert (await ledger.entries("acc0"))[0].seq == 4
     assert await ledger.sweep() == 0
     await assert_proven(ledger)
+
+
+async def test_s14_a_sweep_ends_although_a_grant_that_is_over_waits_for_the_end_of_a_dispute(
+    ledger: Ledger, clock: FrozenClock
+) -> None:
+    await opened(ledger, "acme")
+    granted = await ledger.submit(
+        GrantBonus(account_id="acme", key="g", credits=50, expires_at=clock.now + timedelta(days=1))
+    )
+    await ledger.submit(
+        ClawBack(account_id="acme", key="c", grant=granted.entry.seq, total=0, version=1, frozen=True)
+    )
+    clock.advance(days=2)
+    async with asyncio.timeout(5):
+        assert await ledger.sweep() == 0
+    assert (await ledger.account("acme")).bonus == 50
 
 
 async def test_a_batch_shares_one_transaction_and_a_refusal_does_not_spoil_it(ledger: Ledger) -> None:

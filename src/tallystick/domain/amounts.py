@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from tallystick.domain.errors import InvalidAmount, InvalidMoney
+from tallystick.domain.errors import InvalidAmount, InvalidMoney, shown
 
 MAX_CREDITS = 10**12
 """The most credits one operation may move (S1)."""
@@ -21,13 +21,13 @@ def require_credits(value: object, name: str = "amount") -> int:
     """Return `value` if it is a whole number of credits from 1 to 10^12, else raise InvalidAmount (S1)."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidAmount(
-            f"{name} must be a whole number of credits, not {type(value).__name__} {value!r:.40}. "
+            f"{name} must be a whole number of credits, not {type(value).__name__} {shown(value)}. "
             "Nothing was changed.",
             name=name,
         )
     if not 1 <= value <= MAX_CREDITS:
         raise InvalidAmount(
-            f"{name} must be from 1 to {MAX_CREDITS:,} credits, not {value}. Nothing was changed.",
+            f"{name} must be from 1 to {MAX_CREDITS:,} credits, not {shown(value)}. Nothing was changed.",
             name=name,
         )
     return value
@@ -42,7 +42,7 @@ class Money:
 
     def __post_init__(self) -> None:
         if isinstance(self.minor, bool) or not isinstance(self.minor, int) or self.minor < 0:
-            raise InvalidMoney(f"Money is a whole number of minor units, not {self.minor!r:.40}.")
+            raise InvalidMoney(f"Money is a whole number of minor units, not {shown(self.minor)}.")
         if not re.fullmatch(r"[A-Z]{3}", self.currency):
             raise InvalidMoney(f"A currency is three capital letters (ISO 4217), not {self.currency!r:.40}.")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tallystick.domain.account import GrantKind
 from tallystick.domain.amounts import require_credits
-from tallystick.domain.errors import InvalidInput
+from tallystick.domain.errors import InvalidInput, shown
 from tallystick.domain.periods import Period, require_instant
 
 MAX_TEXT = 500
@@ -29,7 +29,7 @@ def require_identifier(value: object, name: str) -> str:
     """Return `value` if it is 1 to 255 visible ASCII characters, else raise InvalidInput."""
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
         raise InvalidInput(
-            f"{name} must be 1 to 255 visible ASCII characters without spaces, not {value!r:.80}. "
+            f"{name} must be 1 to 255 visible ASCII characters without spaces, not {shown(value)}. "
             "Nothing was changed.",
             name=name,
         )
@@ -39,14 +39,14 @@ def require_identifier(value: object, name: str) -> str:
 def _require_number(value: object, name: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**63:
         raise InvalidInput(
-            f"{name} must be a whole number from 1, not {value!r:.80}. Nothing was changed.", name=name
+            f"{name} must be a whole number from 1, not {shown(value)}. Nothing was changed.", name=name
         )
 
 
 def _require_hold_seconds(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_HOLD_SECONDS:
         raise InvalidInput(
-            f"A hold lasts from 1 to {MAX_HOLD_SECONDS:,} seconds, not {value!r:.80}. Nothing was changed.",
+            f"A hold lasts from 1 to {MAX_HOLD_SECONDS:,} seconds, not {shown(value)}. Nothing was changed.",
             name="seconds",
         )
 
@@ -57,8 +57,41 @@ def _require_reason(value: str) -> None:
 
 
 def _require_text(value: object, name: str) -> None:
-    if not isinstance(value, str) or len(value) > MAX_TEXT or "\x00" in value:
-        raise InvalidInput(f"{name} must be text of at most {MAX_TEXT} characters.", name=name)
+    if not isinstance(value, str) or len(value) > MAX_TEXT or "\x00" in value or not _is_unicode(value):
+        raise InvalidInput(
+            f"{name} must be text of at most {MAX_TEXT} characters, without NUL and in valid Unicode. "
+            "Nothing was changed.",
+            name=name,
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    """False for half a pair of surrogates, which a str may hold and no database takes."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_reference(value: object) -> None:
+    if value is not None:
+        _require_text(value, "reference")
+
+
+def _require_bonus_kind(value: object) -> GrantKind:
+    try:
+        kind = GrantKind(value)  # type: ignore[arg-type]
+    except ValueError:
+        known = ", ".join(kind.value for kind in GrantKind if kind is not GrantKind.ALLOWANCE)
+        raise InvalidInput(
+            f"A grant is one of {known}, not {shown(value)}. Nothing was changed.", name="kind"
+        ) from None
+    if kind is GrantKind.ALLOWANCE:
+        raise InvalidInput("An allowance is opened by its plan, not granted as bonus credits. Nothing was changed.")
+    return kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +149,7 @@ class SetPlan(_Keyed):
         self._check()
         require_identifier(self.plan, "plan")
         _require_text(self.reason, "reason")
+        _require_reference(self.reference)
         if self.since is not None:
             object.__setattr__(self, "since", require_instant(self.since, "since"))
 
@@ -141,10 +175,11 @@ class RenewAllowance(_Keyed):
         require_identifier(self.plan, "plan")
         if isinstance(self.months, bool) or not isinstance(self.months, int) or not 1 <= self.months <= MAX_MONTHS:
             raise InvalidInput(
-                f"months must be a whole number from 1 to {MAX_MONTHS}, not {self.months!r:.80}. Nothing was changed.",
+                f"months must be a whole number from 1 to {MAX_MONTHS}, not {shown(self.months)}. Nothing was changed.",
                 name="months",
             )
         _require_text(self.reason, "reason")
+        _require_reference(self.reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +196,7 @@ class GrantBonus(_Keyed):
     def __post_init__(self) -> None:
         self._check()
         require_credits(self.credits, "credits")
-        if self.kind is GrantKind.ALLOWANCE:
-            raise InvalidInput("An allowance is opened by its plan, not granted as bonus credits.")
+        object.__setattr__(self, "kind", _require_bonus_kind(self.kind))
         for name in ("effective_at", "expires_at"):
             value = getattr(self, name)
             if value is not None:
@@ -170,6 +204,7 @@ class GrantBonus(_Keyed):
         if self.effective_at and self.expires_at and self.expires_at <= self.effective_at:
             raise InvalidInput("A grant must expire after it takes effect.")
         _require_text(self.reason, "reason")
+        _require_reference(self.reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +339,7 @@ class ClawBack(_Keyed):
             require_credits(self.total, "total")
         _require_number(self.version, "version")
         _require_text(self.reason, "reason")
+        _require_reference(self.reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,14 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 
+def shown(value: object) -> str:
+    """Any value as a message may quote it: short, and without the pain of writing out a huge number."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:
+        return f"a {type(value).__name__} of thousands of digits"
+
+
 class TallystickError(Exception):
     """Base of all errors that Tallystick raises on purpose. `code` never changes once released."""
 

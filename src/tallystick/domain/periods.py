@@ -4,16 +4,25 @@ from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tallystick.domain.errors import InvalidInstant
+from tallystick.domain.errors import InvalidInstant, shown
 
 _LONGEST_MONTH = timedelta(days=31)
 
 
-def require_instant(value: datetime, name: str) -> datetime:
-    """Return `value` in UTC, or raise InvalidInstant when it has no timezone (S2)."""
+def require_instant(value: object, name: str) -> datetime:
+    """Return `value` in UTC, or raise InvalidInstant when it is no datetime or has no timezone (S2)."""
+    if not isinstance(value, datetime):
+        raise InvalidInstant(f"{name} must be a datetime, not {shown(value)}. Nothing was changed.", name=name)
     if value.tzinfo is None:
-        raise InvalidInstant(f"{name} needs a timezone: give an aware datetime, best in UTC.", name=name)
-    return value.astimezone(UTC)
+        raise InvalidInstant(
+            f"{name} needs a timezone: give an aware datetime, best in UTC. Nothing was changed.", name=name
+        )
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInstant(
+            f"{name} lies outside the years 1 to 9999 in UTC: {value}. Nothing was changed.", name=name
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Settled:
 
 
 Answer = Receipt | Settled
-Outcome = Answer | Refusal
+Outcome = Answer | Exception
 Key = tuple[str, str]
 """An account's id and an idempotency key."""
 
@@ -92,7 +92,8 @@ def decide_batch(
     """Decide `commands` in order of arrival, each on the account as the ones before it left it (S9).
 
     `accounts` are those that exist, `known` the entries whose keys were used before, `history` what
-    commands refer to. A refused command leaves no trace and does not touch the others (S8).
+    commands refer to. A refused command leaves no trace and does not touch the others (S8); nor does one at
+    which the rules themselves fail, whose outcome is that failure.
     """
     states = dict(accounts)
     reversals = dict(history.reversals)
@@ -112,7 +113,11 @@ def decide_batch(
         past = NO_PAST
         if isinstance(command, (Reverse, ClawBack)):
             past = _past(command, history.entries, reversals)
-        decision = decide(states.get(command.account_id), command, now, catalogue, past)
+        try:
+            decision = decide(states.get(command.account_id), command, now, catalogue, past)
+        except Exception as fault:
+            outcomes.append(fault)
+            continue
         if isinstance(decision, Refusal):
             outcomes.append(decision)
             continue

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from zlib import crc32
 
 from tallystick.domain.commands import Command
-from tallystick.domain.errors import LedgerUnavailable, Overloaded, Refusal
+from tallystick.domain.errors import LedgerUnavailable, Overloaded
 from tallystick.ledger.batch import Answer, Outcome
 
 MAX_BATCH = 500
@@ -83,7 +83,7 @@ class Lane:
             for (_, answer), outcome in zip(batch, outcomes, strict=True):
                 if answer.done():
                     continue
-                if isinstance(outcome, Refusal):
+                if isinstance(outcome, Exception):
                     answer.set_exception(outcome)
                 else:
                     answer.set_result(outcome)

@@ -21,7 +21,6 @@ from tallystick.domain.commands import (
     SetPlan,
     Spend,
 )
-from tallystick.domain.errors import Refusal
 from tallystick.ledger.batch import NO_HISTORY, Batch, decide_batch
 
 REMEMBERED = 50_000
@@ -88,4 +87,4 @@ class Memory:
                 return None
             accounts[account.id] = account
         batch = decide_batch(commands, accounts, {}, NO_HISTORY, now, catalogue)
-        return None if any(isinstance(outcome, Refusal) for outcome in batch.outcomes) else batch
+        return None if any(isinstance(outcome, Exception) for outcome in batch.outcomes) else batch

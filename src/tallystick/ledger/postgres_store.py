@@ -14,7 +14,6 @@ from tallystick.database.urls import DatabaseUrl
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
-from tallystick.domain.errors import Refusal
 from tallystick.domain.replay import Replay
 from tallystick.domain.settle import next_due
 from tallystick.ledger.batch import (
@@ -165,7 +164,7 @@ class PostgresStore:
             if looked:
                 known, history = await _known(connection, keys(commands)), await _history(connection, refers)
             batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
-            if not looked and any(isinstance(outcome, Refusal) for outcome in batch.outcomes):
+            if not looked and any(isinstance(outcome, Exception) for outcome in batch.outcomes):
                 known = await _known(connection, keys(commands))
                 batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
             if batch.entries and all(account.id in accounts for account in batch.accounts):
