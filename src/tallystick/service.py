@@ -59,11 +59,20 @@ class NotOpen(TallystickError):
 
 
 @dataclass(frozen=True, slots=True)
+class Expiry:
+    """Credits that lapse at an instant unless they are used before."""
+
+    credits: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Balance:
     """What an account has at one instant, in credits (S6).
 
     `allowance` is the size of the open allowance that `monthly` is left of, 0 when none is open;
-    `resets_at` is when it ends. `frozen` of what is `held` waits for the end of a dispute (S25).
+    `resets_at` is when it ends. `frozen` of what is `held` waits for the end of a dispute (S25). `expiries` say
+    what will lapse, soonest first, without what is held.
     """
 
     account_id: str
@@ -77,6 +86,7 @@ class Balance:
     debt: int
     resets_at: datetime | None
     can_buy: bool
+    expiries: tuple[Expiry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +341,7 @@ class Tallystick:
         plan = self.catalogue.plan(account.plan)
         resets_at = account.resets_at(self.clock())
         open_allowance = account.allowance if resets_at is not None else None
+        expiring = [(g.expires_at, g.free) for g in account.grants if g.expires_at is not None and g.free]
         return Balance(
             account_id=account.id,
             plan=account.plan,
@@ -343,6 +354,7 @@ class Tallystick:
             debt=account.debt,
             resets_at=resets_at,
             can_buy=plan is not None and plan.can_buy,
+            expiries=tuple(Expiry(credits, at) for at, credits in sorted(expiring)),
         )
 
 

@@ -177,12 +177,56 @@ async def test_s1_what_is_not_a_whole_number_of_credits_changes_nothing(
     assert (await api.get("/v1/accounts/acme")).json()["available"] == 25
 
 
-async def test_a_plan_is_set_once_more_only_when_it_differs(api: httpx2.AsyncClient) -> None:
-    assert (await put(api, "/v1/accounts/acme", {"plan": "plus"}, "p1")).json()["plan"] == "plus"
-    assert (await put(api, "/v1/accounts/acme", {"plan": "plus"}, "p2")).json()["plan"] == "plus"
-    entries = (await api.get("/v1/accounts/acme/entries?kind=plan_set")).json()["entries"]
-    assert len(entries) == 1
-    assert problem(await put(api, "/v1/accounts/acme", {"plan": "gold"}, "p3")) == (404, "unknown_plan")
+async def test_s7_a_put_is_replayed_and_its_key_belongs_to_one_request(api: httpx2.AsyncClient) -> None:
+    path = "/v1/accounts/acme"
+    first = await put(api, path, {"plan": "plus"}, "p1")
+    again = await put(api, path, {"plan": "plus"}, "p1")
+    assert (first.json()["plan"], "idempotent-replayed" in first.headers) == ("plus", False)
+    assert (again.json()["plan"], again.headers["idempotent-replayed"]) == ("plus", "true")
+    assert problem(await put(api, path, {"plan": "free"}, "p1")) == (422, "idempotency_conflict")
+    assert problem(await put(api, path, {}, "p1")) == (422, "idempotency_conflict")
+    assert problem(await put(api, path, {"plan": "gold"}, "p2")) == (404, "unknown_plan")
+    await post(api, f"{path}/spends", {"amount": 3}, "k1")
+    assert problem(await put(api, path, {"plan": "free"}, "k1")) == (422, "idempotency_conflict")
+    assert (await api.get(path)).json()["plan"] == "plus"
+
+
+async def test_s7_a_put_that_is_repeated_late_does_not_undo_what_came_after_it(api: httpx2.AsyncClient) -> None:
+    """Also when it found nothing to do the first time: the key says that it was done."""
+    path = "/v1/accounts/acme"
+    assert "idempotent-replayed" not in (await put(api, path, {"plan": "free"}, "late")).headers
+    await put(api, path, {"plan": "plus"}, "p1")
+    again = await put(api, path, {"plan": "free"}, "late")
+    assert (again.json()["plan"], again.headers["idempotent-replayed"]) == ("plus", "true")
+
+
+async def test_s7_the_put_that_opened_an_account_is_replayed(api: httpx2.AsyncClient) -> None:
+    path = "/v1/accounts/new"
+    assert "idempotent-replayed" not in (await put(api, path, {"plan": "free"}, "o1")).headers
+    assert (await put(api, path, {"plan": "free"}, "o1")).headers["idempotent-replayed"] == "true"
+    assert problem(await put(api, path, {"plan": "plus"}, "o1")) == (422, "idempotency_conflict")
+    # Without a plan it only asks that the account be there, and changes nothing that would need a key.
+    assert (await put(api, path, {}, "o2")).json()["plan"] == "free"
+    assert len((await api.get(f"{path}/entries")).json()["entries"]) == 1
+    answers = await asyncio.gather(*(put(api, "/v1/accounts/many", {"plan": "plus"}, f"m{n}") for n in range(8)))
+    assert {answer.json()["plan"] for answer in answers} == {"plus"}
+    entries = (await api.get("/v1/accounts/many/entries")).json()["entries"]
+    assert sorted(e["key"] for e in entries) == [f"m{n}" for n in range(8)]
+
+
+async def test_s12_a_hold_is_extended_over_http(api: httpx2.AsyncClient) -> None:
+    held = (await post(api, "/v1/accounts/acme/holds", {"amount": 20, "seconds": 60}, "h1")).json()
+    path = f"/v1/accounts/acme/holds/{held['id']}/extend"
+    more = await post(api, path, {"amount": 5, "seconds": 3600}, "x1")
+    assert (more.status_code, more.json()["held"], more.json()["hold"]) == (201, 25, held["id"])
+    assert more.json()["hold_until"] > held["expires_at"]
+    assert (await post(api, path, {"amount": 5, "seconds": 3600}, "x1")).headers["idempotent-replayed"] == "true"
+    assert problem(await post(api, path, {"amount": 1}, "x2")) == (402, "insufficient_credits")
+    assert problem(await post(api, path, {}, "x3")) == (422, "invalid_input")
+    assert problem(await post(api, "/v1/accounts/acme/holds/99/extend", {"seconds": 60}, "x4")) == (
+        409,
+        "hold_not_open",
+    )
 
 
 async def test_keys_are_scoped_revocable_and_required(house: House, client: Client, api: httpx2.AsyncClient) -> None:

@@ -12,21 +12,22 @@ from tallystick.api_keys import Scope
 from tallystick.domain.account import EntryKind, GrantKind
 from tallystick.domain.commands import (
     Capture,
+    ExtendHold,
     GrantBonus,
     KeyedCommand,
     PlaceHold,
     Release,
     Remove,
     Reverse,
-    SetPlan,
     Spend,
 )
-from tallystick.domain.errors import InsufficientCredits, TallystickError
+from tallystick.domain.errors import AccountExists, InsufficientCredits, TallystickError
 from tallystick.ledger import Receipt
 from tallystick.service import Tallystick
 from tallystick.web.problems import ProblemRoute, problem_body, status_of
 from tallystick.web.quick import Plain, json_answer, quick_route
 from tallystick.web.v1_access import Key, authorize, requires
+from tallystick.web.v1_putting import command_of_put
 from tallystick.web.v1_refunds import add_refunds
 from tallystick.web.v1_shapes import (
     AccountAnswer,
@@ -38,6 +39,7 @@ from tallystick.web.v1_shapes import (
     CaptureRequest,
     EntriesPage,
     EntryShape,
+    ExtensionRequest,
     GrantRequest,
     HoldAnswer,
     HoldRequest,
@@ -133,18 +135,28 @@ def make_v1(credits: Tallystick) -> APIRouter:
         route_class_override=quick_route(batch_quickly),
     )
 
+    async def put(id: str, asked: AccountRequest, key: str, response: Response) -> None:
+        command = await command_of_put(credits, id, asked, key)
+        if command is not None:
+            await submit(command, response)
+
     @router.get("/accounts/{id}", dependencies=[scope(Scope.READ)])
     async def account(id: AccountId) -> AccountAnswer:
         """Balances, plan, reset date and what will expire."""
-        return account_answer(await credits.balance(id), await credits.ledger.account(id))
+        return account_answer(await credits.balance(id))
 
     @router.put("/accounts/{id}", dependencies=[scope(Scope.ADMIN)])
     async def put_account(id: AccountId, asked: AccountRequest, key: Key, response: Response) -> AccountAnswer:
-        """Open the account on a plan, or put it on that plan when it is open."""
-        balance = await credits.open_account(id, asked.plan)
-        if asked.plan is not None and balance.plan != asked.plan:
-            await submit(SetPlan(account_id=id, key=key, plan=asked.plan, reason=asked.reason), response)
-        return account_answer(await credits.balance(id), await credits.ledger.account(id))
+        """Open the account on a plan, or put it on that plan when it is open.
+
+        Answers with the account as it is now, also to a repeated request: what the first one did is not done again.
+        """
+        try:
+            await put(id, asked, key, response)
+        except AccountExists:
+            # Opened by somebody else in the meantime: now it is put on the plan.
+            await put(id, asked, key, response)
+        return account_answer(await credits.balance(id))
 
     @router.post("/accounts/{id}/spends/{seq}/reverse", status_code=201, dependencies=[scope(Scope.SPEND)])
     async def reverse(
@@ -167,6 +179,14 @@ def make_v1(credits: Tallystick) -> APIRouter:
     async def capture(id: AccountId, hold: Number, asked: CaptureRequest, key: Key, response: Response) -> EntryShape:
         """Consume credits of a hold, and what is available if that is not enough; release the rest."""
         command = Capture(account_id=id, key=key, hold=hold, amount=asked.amount)
+        return entry_shape((await submit(command, response)).entry)
+
+    @router.post("/accounts/{id}/holds/{hold}/extend", status_code=201, dependencies=[scope(Scope.SPEND)])
+    async def extend(
+        id: AccountId, hold: Number, asked: ExtensionRequest, key: Key, response: Response
+    ) -> EntryShape:
+        """Set more aside in a hold, or let it last longer, or both."""
+        command = ExtendHold(account_id=id, key=key, hold=hold, amount=asked.amount, seconds=asked.seconds)
         return entry_shape((await submit(command, response)).entry)
 
     @router.post("/accounts/{id}/holds/{hold}/release", status_code=201, dependencies=[scope(Scope.SPEND)])

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from tallystick.domain.account import Account, Entry, EntryKind
+from tallystick.domain.account import Entry, EntryKind
 from tallystick.domain.amounts import MAX_CREDITS
 from tallystick.domain.commands import HOLD_SECONDS, MAX_HOLD_SECONDS, MAX_TEXT
 from tallystick.service import Balance
@@ -55,6 +55,13 @@ class HoldRequest(_Request):
     operation: Operation = ""
 
 
+class ExtensionRequest(_Request):
+    """How much more to set aside, and how many seconds from now the hold is to last; one of them, or both."""
+
+    amount: Credits | None = None
+    seconds: Annotated[int | None, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)] = None
+
+
 class CaptureRequest(_Request):
     """What the work cost."""
 
@@ -85,7 +92,7 @@ class ReasonRequest(_Request):
     reason: Text = ""
 
 
-class Expiry(BaseModel):
+class ExpiryShape(BaseModel):
     """Credits that lapse at an instant unless they are used before."""
 
     credits: int
@@ -106,7 +113,7 @@ class AccountAnswer(BaseModel):
     debt: int
     resets_at: datetime | None
     can_buy: bool
-    expiries: list[Expiry]
+    expiries: list[ExpiryShape]
 
 
 class LotShape(BaseModel):
@@ -132,6 +139,7 @@ class EntryShape(BaseModel):
     lots: list[LotShape]
     lapsed: list[LotShape]
     hold: int | None
+    hold_until: datetime | None
     reverses: int | None
     key: str | None
     reason: str
@@ -183,9 +191,8 @@ class BatchAnswer(BaseModel):
     results: list[BatchResult]
 
 
-def account_answer(balance: Balance, account: Account) -> AccountAnswer:
-    """A balance with what will expire, soonest first."""
-    expiring = [(g.expires_at, g.free) for g in account.grants if g.expires_at is not None and g.free]
+def account_answer(balance: Balance) -> AccountAnswer:
+    """A balance as the API shows it."""
     return AccountAnswer(
         id=balance.account_id,
         plan=balance.plan,
@@ -198,7 +205,7 @@ def account_answer(balance: Balance, account: Account) -> AccountAnswer:
         debt=balance.debt,
         resets_at=balance.resets_at,
         can_buy=balance.can_buy,
-        expiries=[Expiry(credits=credits, expires_at=at) for at, credits in sorted(expiring)],
+        expiries=[ExpiryShape(credits=e.credits, expires_at=e.expires_at) for e in balance.expiries],
     )
 
 
@@ -217,6 +224,7 @@ def entry_shape(entry: Entry) -> EntryShape:
         lots=[LotShape(grant=lot.grant_id, kind=lot.kind, amount=lot.amount) for lot in entry.lots],
         lapsed=[LotShape(grant=lot.grant_id, kind=lot.kind, amount=lot.amount) for lot in entry.lapsed],
         hold=entry.hold,
+        hold_until=entry.hold_until,
         reverses=entry.reverses,
         key=entry.key,
         reason=entry.reason,
