@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
@@ -113,36 +113,33 @@ class ApiKeys:
             raise InvalidInput("An API key needs a name of at most 100 characters. Nothing was changed.")
         secret = PREFIX + secrets.token_urlsafe(32)
         key = ApiKey("key_" + secrets.token_hex(8), name.strip(), secret[:10], scopes, self._clock(), None, None)
-        async with self._database.write() as connection:
-            await connection.execute(
-                insert(api_keys).values(
-                    id=key.id,
-                    name=key.name,
-                    prefix=key.prefix,
-                    secret_hash=_hash(secret),
-                    scopes=" ".join(sorted(scopes)),
-                    created_at=key.created_at,
-                )
-            )
+        adding = insert(api_keys).values(
+            id=key.id,
+            name=key.name,
+            prefix=key.prefix,
+            secret_hash=_hash(secret),
+            scopes=" ".join(sorted(scopes)),
+            created_at=key.created_at,
+        )
+        await self._database.write(lambda connection: connection.execute(adding))
         return key, secret
 
     async def list(self) -> list[ApiKey]:
         """All keys, also revoked ones, oldest first."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
-            return [_key(row) for row in rows]
+        query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
+        return await self._database.read(lambda connection: [_key(row) for row in connection.execute(query)])
 
     async def revoke(self, id: str) -> None:
         """End a key for good; harmless to repeat. Raises UnknownApiKey."""
-        async with self._database.write() as connection:
-            found = (await connection.execute(select(api_keys).where(api_keys.c.id == id))).first()
-            if found is None:
+        now = self._clock()
+
+        def revoke(connection: Connection) -> None:
+            if connection.execute(select(api_keys).where(api_keys.c.id == id)).first() is None:
                 raise UnknownApiKey(id)
-            await connection.execute(
-                update(api_keys)
-                .where(api_keys.c.id == id, api_keys.c.revoked_at.is_(None))
-                .values(revoked_at=self._clock())
-            )
+            still_valid = (api_keys.c.id == id) & api_keys.c.revoked_at.is_(None)
+            connection.execute(update(api_keys).where(still_valid).values(revoked_at=now))
+
+        await self._database.write(revoke)
         self._trusted.clear()
 
     async def authenticate(self, secret: str) -> ApiKey:
@@ -161,14 +158,14 @@ class ApiKeys:
     async def _look_up(self, hashed: str) -> ApiKey:
         now = self._clock()
         self._trusted.pop(hashed, None)
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(api_keys).where(api_keys.c.secret_hash == hashed))).first()
+        query = select(api_keys).where(api_keys.c.secret_hash == hashed)
+        row = await self._database.read(lambda connection: connection.execute(query).first())
         if row is None or row.revoked_at is not None:
             raise InvalidApiKey
         key = _key(row)
         if key.last_used_at is None or key.last_used_at + USE_NOTED_EVERY <= now:
-            async with self._database.write() as connection:
-                await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(last_used_at=now))
+            noting = update(api_keys).where(api_keys.c.id == key.id).values(last_used_at=now)
+            await self._database.write(lambda connection: connection.execute(noting))
         self._trusted[hashed] = (key, now + TRUSTED_FOR)
         return key
 

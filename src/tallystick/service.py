@@ -372,7 +372,7 @@ class _Open:
     @classmethod
     async def start(cls, credits: Tallystick) -> "_Open":
         database = Database.connect(credits.database_url)
-        ledger = await Ledger.open(credits.database_url, credits.catalogue, credits.clock)
+        ledger = await Ledger.open(credits.database_url, credits.catalogue, credits.clock, database.turns)
         stopping = asyncio.Event()
         tasks = [asyncio.create_task(_sweep(ledger, stopping), name="tallystick sweep")]
         billing = None

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 import stripe
+from sqlalchemy import Executable, text
 
 from stripe_sandbox import Sandbox, SandboxServer
 from stripe_sandbox.delivery import signature
@@ -76,6 +77,10 @@ class Shop:
     async def receive(self, event: dict[str, Any], secret: str = SECRET, at: float | None = None) -> None:
         body = json.dumps(event).encode()
         await self.billing.receive_webhook(body, signature(body, secret, int(at or time.time())))
+
+    async def sql(self, statement: str | Executable) -> None:
+        executable = text(statement) if isinstance(statement, str) else statement
+        await self.database.write(lambda connection: connection.execute(executable))
 
     async def assert_proven(self) -> None:
         assert (await verify(self.ledger)).differences == []

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tallystick.billing import Billing, BillingSettings, inbox
-from tallystick.billing.inbox import Inbox
+from tallystick.billing.inbox_table import InboxTable
 from tallystick.billing.purchases import Purchases
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.clock import system_clock
@@ -25,7 +25,7 @@ from tallystick.database.engine import Database
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.ledger import Ledger
 
-OWNERS: dict[str, type] = {kind.__name__: kind for kind in (Inbox, Ledger, Purchases, StripeApi)}
+OWNERS: dict[str, type] = {kind.__name__: kind for kind in (InboxTable, Ledger, Purchases, StripeApi)}
 CATALOGUE = Catalogue(
     [Plan("free", 25), Plan("plus", 500, can_buy=True, stripe_price="price_plusMonthly")],
     [Pack("credits_200", credits=200, price="5.99 USD", stripe_price="price_credits200")],

@@ -5,7 +5,6 @@ import random
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from stripe_sandbox import Sandbox, SandboxServer
 from tallystick.billing import PurchaseStatus
@@ -155,8 +154,7 @@ async def test_s20_what_disagrees_with_the_purchase_needs_review_and_credits_not
 async def test_s20_a_paid_session_of_an_unknown_purchase_is_parked_for_an_operator(shop: Shop) -> None:
     await shop.open()
     await shop.buy()
-    async with shop.database.write() as connection:
-        await connection.execute(text("DELETE FROM purchases"))
+    await shop.sql("DELETE FROM purchases")
     await shop.deliver()
     (parked,) = [e for e in await shop.billing.latest_events(50) if e.status == "parked"]
     assert parked.type == "checkout.session.completed"
@@ -206,8 +204,7 @@ async def test_s21_a_crash_between_ledger_and_purchase_is_healed_at_the_next_loo
     await shop.open()
     purchase = await shop.buy()
     await shop.deliver()
-    async with shop.database.write() as connection:
-        await connection.execute(text("UPDATE purchases SET status = 'open', entry_seq = NULL"))
+    await shop.sql("UPDATE purchases SET status = 'open', entry_seq = NULL")
     healed = await shop.billing.purchase_of_return("acme", purchase.checkout_session_id)
     assert healed.status is PurchaseStatus.CREDITED
     assert healed.entry_seq is not None

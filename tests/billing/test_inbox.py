@@ -1,11 +1,11 @@
 """S26 to S28: what is taken in, what is refused, and what becomes of it."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from stripe_sandbox.delivery import signature
 from tallystick.billing import EventStatus
@@ -18,7 +18,7 @@ from tallystick.billing.errors import (
     WebhookRefused,
     WrongMode,
 )
-from tallystick.billing.inbox import MOST_ATTEMPTS
+from tallystick.billing.inbox import AT_ONCE, MOST_ATTEMPTS
 from tallystick.billing.stripe_api import BillingSettings
 from tallystick.billing.webhooks import verify
 from tests.billing.conftest import SECRET, Shop
@@ -36,6 +36,7 @@ EVENT = {
 CLOCK = FrozenClock(datetime(2026, 1, 31, 9, 30, tzinfo=UTC))
 NOW = int(CLOCK.now.timestamp())
 SETTINGS = BillingSettings("sk_test_1", (SECRET,), "http://shop.test")
+ALL_DUE = "UPDATE stripe_events SET due_at = '2020-01-01T00:00:00.000000+00:00' WHERE due_at IS NOT NULL"
 
 
 def check(body: bytes, header: str | None, settings: BillingSettings = SETTINGS) -> str:
@@ -43,7 +44,10 @@ def check(body: bytes, header: str | None, settings: BillingSettings = SETTINGS)
 
 
 def signed(event: Any = EVENT, secret: str = SECRET, at: int = NOW) -> tuple[bytes, str]:
-    body = json.dumps(event).encode()
+    return sign(json.dumps(event).encode(), secret, at)
+
+
+def sign(body: bytes, secret: str = SECRET, at: int = NOW) -> tuple[bytes, str]:
     return body, signature(body, secret, at)
 
 
@@ -74,7 +78,14 @@ def test_s26_several_secrets_are_accepted_while_one_is_being_rolled() -> None:
         (*signed([]), NotAnEvent),
         (*signed({"object": "event"}), NotAnEvent),
         (*signed({**EVENT, "data": {}}), NotAnEvent),
-        (b"{", signature(b"{", SECRET, NOW), NotAnEvent),
+        (*signed({**EVENT, "id": "evt_\0"}), NotAnEvent),
+        (*signed({**EVENT, "id": "evt_\ud800"}), NotAnEvent),
+        (*signed({**EVENT, "id": "e" * 256}), NotAnEvent),
+        (*signed({**EVENT, "type": "x\0"}), NotAnEvent),
+        (*signed({**EVENT, "api_version": 5}), NotAnEvent),
+        (*signed({**EVENT, "data": []}), NotAnEvent),
+        (*sign(b"{"), NotAnEvent),
+        (*sign(b"[" * 100_000), NotAnEvent),
     ],
 )
 def test_s26_everything_else_is_refused_with_its_own_code(
@@ -102,6 +113,21 @@ async def test_s27_an_event_is_stored_once_by_its_id(shop: Shop) -> None:
     assert (stored.id, stored.status) == ("evt_1", EventStatus.IGNORED)
 
 
+async def test_s27_a_rush_is_stored_whole_and_once(shop: Shop) -> None:
+    rush = [{**EVENT, "id": f"evt_{n % 200}"} for n in range(600)]
+    await asyncio.gather(*(shop.receive(event) for event in rush))
+    assert {event.id for event in await shop.billing.latest_events(1_000)} == {f"evt_{n}" for n in range(200)}
+
+
+async def test_s27_one_event_that_the_database_refuses_is_not_answered_2xx_and_the_next_is_taken(shop: Shop) -> None:
+    await shop.sql("ALTER TABLE stripe_events RENAME TO elsewhere")
+    with pytest.raises(Exception, match="stripe_events"):
+        await shop.receive(EVENT)
+    await shop.sql("ALTER TABLE elsewhere RENAME TO stripe_events")
+    await shop.receive(EVENT)
+    assert [event.id for event in await shop.billing.latest_events(10)] == ["evt_1"]
+
+
 async def test_s28_an_event_that_fails_is_retried_with_growing_pauses_then_parked(shop: Shop) -> None:
     await shop.receive({**EVENT, "type": "invoice.paid", "data": {"object": {"id": "in_missing"}}})
     for attempt in range(1, MOST_ATTEMPTS + 1):
@@ -109,9 +135,7 @@ async def test_s28_an_event_that_fails_is_retried_with_growing_pauses_then_parke
         assert await shop.billing.work_inbox() == 0
         (stored,) = await shop.billing.latest_events(10)
         assert stored.attempts == attempt
-        async with shop.database.write() as connection:
-            past = "2020-01-01T00:00:00.000000+00:00"
-            await connection.execute(text(f"UPDATE stripe_events SET due_at = '{past}' WHERE due_at IS NOT NULL"))
+        await shop.sql(ALL_DUE)
     (parked,) = await shop.billing.latest_events(10, EventStatus.PARKED)
     assert "stripe_rejected" in str(parked.last_error)
     assert await shop.billing.work_inbox() == 0
@@ -122,12 +146,9 @@ async def test_s27_an_event_whose_worker_died_is_worked_when_its_lease_runs_out(
     await shop.buy()
     for event in shop.events():
         await shop.receive(event)
-    leased = await shop.billing._inbox._lease()
+    leased = await shop.billing._inbox._lease(AT_ONCE)
     assert leased
     assert await shop.billing.work_inbox() == 0
-    async with shop.database.write() as connection:
-        await connection.execute(
-            text("UPDATE stripe_events SET due_at = '2020-01-01T00:00:00.000000+00:00' WHERE due_at IS NOT NULL")
-        )
+    await shop.sql(ALL_DUE)
     await shop.deliver([])
     assert (await shop.account()).bonus == 200

@@ -124,8 +124,7 @@ async def test_another_amount_than_was_bought_is_for_an_operator(shop: Shop) -> 
     await shop.open()
     purchase = await shop.buy()
     await shop.deliver()
-    async with shop.database.write() as connection:
-        await connection.execute(update(purchases).where(purchases.c.id == purchase.id).values(credits=250))
+    await shop.sql(update(purchases).where(purchases.c.id == purchase.id).values(credits=250))
     report = await heal(shop)
     assert {left.kind: left.credits for left in report.left} == {Kind.CREDITED_ANOTHER_AMOUNT: 50}
     assert report.unexplained == 0
@@ -134,8 +133,7 @@ async def test_another_amount_than_was_bought_is_for_an_operator(shop: Shop) -> 
 async def test_a_payment_for_a_purchase_nobody_knows_is_for_an_operator(shop: Shop) -> None:
     await shop.open()
     purchase = await shop.buy()
-    async with shop.database.write() as connection:
-        await connection.execute(delete(purchases).where(purchases.c.id == purchase.id))
+    await shop.sql(delete(purchases).where(purchases.c.id == purchase.id))
     (left,) = [left for left in (await heal(shop)).left if left.kind is not Kind.EVENT_NOT_RECEIVED]
     assert (left.kind, left.subject) == (Kind.UNKNOWN_PURCHASE, purchase.checkout_session_id)
     assert "tallystick credits grant acme" in left.suggestion
@@ -145,9 +143,8 @@ async def test_a_purchase_that_stripe_does_not_know_is_for_an_operator(shop: Sho
     await shop.open()
     purchase = await shop.buy()
     await shop.deliver()
-    async with shop.database.write() as connection:
-        elsewhere = update(purchases).where(purchases.c.id == purchase.id)
-        await connection.execute(elsewhere.values(checkout_session_id="cs_test_elsewhere"))
+    elsewhere = update(purchases).where(purchases.c.id == purchase.id)
+    await shop.sql(elsewhere.values(checkout_session_id="cs_test_elsewhere"))
     report = await heal(shop)
     assert Kind.UNKNOWN_AT_STRIPE in kinds(report)
     assert report.unexplained == 0
@@ -255,9 +252,8 @@ async def test_a_walk_that_is_killed_anywhere_ends_the_same_when_it_is_run_again
 
 async def release_leases(shop: Shop) -> None:
     """Let the leases of a dead process run out."""
-    async with shop.database.write() as connection:
-        waiting = update(stripe_events).where(stripe_events.c.due_at.is_not(None))
-        await connection.execute(waiting.values(due_at=shop.billing._clock()))
+    waiting = update(stripe_events).where(stripe_events.c.due_at.is_not(None))
+    await shop.sql(waiting.values(due_at=shop.billing._clock()))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Table, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from tallystick.database.engine import Database, DatabaseUnavailable
@@ -30,15 +30,13 @@ def _difference(connection: Connection) -> list[object]:
 
 async def test_migrations_make_exactly_the_tables_of_the_tables_module(database_url: str) -> None:
     database = Database.connect(database_url)
-    async with database.read() as connection:
-        assert await connection.run_sync(_difference) == []
+    assert await database.read(_difference) == []
     await database.close()
 
 
 async def test_bonus_credits_is_an_integer_on_the_account_row_that_starts_at_zero(database_url: str) -> None:
     database = Database.connect(database_url)
-    async with database.read() as connection:
-        columns = await connection.run_sync(lambda c: inspect(c).get_columns("accounts"))
+    columns = await database.read(lambda connection: inspect(connection).get_columns("accounts"))
     await database.close()
     (bonus,) = [c for c in columns if c["name"] == "bonus_credits"]
     assert bonus["type"].python_type is int
@@ -52,10 +50,9 @@ async def test_s4_the_database_refuses_to_change_entries(ledger: Ledger, databas
     database = Database.connect(database_url)
     # SQLite has no TRUNCATE; there the statement fails as well, and the entries stay.
     with pytest.raises(DBAPIError, match=r"append-only|TRUNCATE"):
-        async with database.write() as connection:
-            await connection.execute(text(statement))
-    async with database.read() as connection:
-        assert (await connection.execute(text("SELECT count(*) FROM entries"))).scalar_one() == 1
+        await database.write(lambda connection: connection.execute(text(statement)))
+    count = text("SELECT count(*) FROM entries")
+    assert await database.read(lambda connection: connection.execute(count).scalar_one()) == 1
     await database.close()
 
 
@@ -76,10 +73,8 @@ async def test_s5_the_database_refuses_an_entry_that_does_not_follow(
     )
     database = Database.connect(database_url)
     with pytest.raises(DBAPIError, match=r"does not follow|unique|UNIQUE"):
-        async with database.write() as connection:
-            await connection.execute(following, {"seq": seq, "amount": amount, "monthly": monthly})
-    async with database.write() as connection:
-        await connection.execute(following, {"seq": 3, "amount": -2, "monthly": 22})
+        await database.write(lambda c: c.execute(following, {"seq": seq, "amount": amount, "monthly": monthly}))
+    await database.write(lambda c: c.execute(following, {"seq": 3, "amount": -2, "monthly": 22}))
     await database.close()
 
 
@@ -93,10 +88,10 @@ async def test_s5_a_first_entry_starts_from_nothing(ledger: Ledger, database_url
     database = Database.connect(database_url)
     for seq, more in ((1, 1), (2, 0)):
         with pytest.raises(DBAPIError, match="does not follow"):
-            async with database.write() as connection:
-                await connection.execute(text(first.format(seq=seq, more=more)))
-    async with database.write() as connection:
-        await connection.execute(text(first.format(seq=1, more=0)))
+            wrong = text(first.format(seq=seq, more=more))
+            await database.write(lambda connection, wrong=wrong: connection.execute(wrong))
+    right = text(first.format(seq=1, more=0))
+    await database.write(lambda connection: connection.execute(right))
     await database.close()
 
 
@@ -134,6 +129,17 @@ async def _create(server: str, name: str) -> None:
     await connection.close()
 
 
+async def _copy(here: Database, there: Database, table: Table) -> None:
+    rows = await here.read(lambda connection: connection.execute(table.select()).mappings().all())
+
+    def fill(connection: Connection) -> None:
+        known = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        for row in rows:
+            connection.execute(table.insert().values({k: v for k, v in row.items() if k in known}))
+
+    await there.write(fill)
+
+
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
 async def test_every_released_schema_is_upgraded_with_what_is_in_it(
     old_url: str, database_url: str, ledger: Ledger, catalogue: Catalogue, revision: str
@@ -146,14 +152,7 @@ async def test_every_released_schema_is_upgraded_with_what_is_in_it(
     await upgrade(old_url, revision)
     here, there = Database.connect(database_url), Database.connect(old_url)
     for table in (metadata.tables["accounts"], metadata.tables["entries"]):
-        async with here.read() as connection:
-            rows = [dict(row._mapping) for row in await connection.execute(table.select())]
-        async with there.write() as connection:
-            known = await connection.run_sync(
-                lambda c, name=table.name: {x["name"] for x in inspect(c).get_columns(name)}
-            )
-            for row in rows:
-                await connection.execute(table.insert().values({k: v for k, v in row.items() if k in known}))
+        await _copy(here, there, table)
     await here.close()
     await there.close()
     await upgrade(old_url)
@@ -170,12 +169,17 @@ async def test_every_released_schema_is_upgraded_with_what_is_in_it(
 async def test_a_write_is_all_or_nothing(database_url: str) -> None:
     database = Database.connect(database_url)
     statement = text("INSERT INTO customers VALUES ('a', 'cus_1', '2026-01-01 00:00:00+00')")
+
+    def change(connection: Connection) -> None:
+        connection.execute(statement)
+        raise RuntimeError("changed my mind")
+
     with pytest.raises(RuntimeError, match="changed my mind"):
-        async with database.write() as connection:
-            await connection.execute(statement)
-            raise RuntimeError("changed my mind")
-    async with database.read() as connection:
-        assert (await connection.execute(text("SELECT count(*) FROM customers"))).scalar_one() == 0
+        await database.write(change)
+    count = text("SELECT count(*) FROM customers")
+    assert await database.read(lambda connection: connection.execute(count).scalar_one()) == 0
+    await database.write(lambda connection: connection.execute(statement))
+    assert await database.read(lambda connection: connection.execute(count).scalar_one()) == 1
     await database.close()
 
 
@@ -211,23 +215,17 @@ async def test_a_database_that_is_gone_is_told_as_unavailable_not_as_a_fault_of_
         database = Database.connect(url)
         for attempt in (database.read, database.write):
             with pytest.raises(DatabaseUnavailable) as refused:
-                async with attempt() as connection:
-                    await connection.execute(text("SELECT 1"))
+                await attempt(lambda connection: connection.execute(text("SELECT 1")))
             assert refused.value.code == "database_unavailable"
         await database.close()
 
 
 async def test_connections_that_were_cut_are_told_as_unavailable_and_come_back(postgres_url: str) -> None:
     database = Database.connect(postgres_url)
-    admin = await asyncpg.connect(postgres_url)
-    with pytest.raises(DatabaseUnavailable):
-        async with database.write() as connection:
-            await connection.execute(text("SELECT 1"))
-            await admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    for attempt in (database.read, database.write):
+        with pytest.raises(DatabaseUnavailable):
+            await attempt(
+                lambda connection: connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
             )
-            await connection.execute(text("SELECT 1"))
-    async with database.read() as connection:
-        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
-    await admin.close()
+        assert await attempt(lambda connection: connection.execute(text("SELECT 1")).scalar_one()) == 1
     await database.close()

@@ -1,11 +1,12 @@
 """The ledger and everything else through a real PgBouncer in transaction mode."""
 
 import asyncio
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from tallystick.clock import system_clock
 from tallystick.database.engine import Database
@@ -73,17 +74,23 @@ async def test_what_is_not_the_ledger_prepares_nothing_either(pooled_url: str) -
     database = Database.connect(pooled_url)
 
     async def write(n: int) -> None:
-        async with database.write() as connection:
-            row = {"account_id": f"a{n}", "stripe_customer_id": f"cus_{n}", "created_at": system_clock()}
-            await connection.execute(insert(customers).values(row))
-            found = await connection.execute(select(customers).where(customers.c.account_id == f"a{n}"))
-            assert found.one().stripe_customer_id == f"cus_{n}"
+        row = {"account_id": f"a{n}", "stripe_customer_id": f"cus_{n}", "created_at": system_clock()}
+        mine = select(customers.c.stripe_customer_id).where(customers.c.account_id == f"a{n}")
+
+        def write_and_read(connection: Connection) -> str:
+            connection.execute(insert(customers).values(row))
+            return str(connection.execute(mine).scalar_one())
+
+        assert await database.write(write_and_read) == f"cus_{n}"
+        assert await database.read(lambda connection: connection.execute(mine).scalar_one()) == f"cus_{n}"
 
     await asyncio.gather(*map(write, range(60)))
-    async with database.read() as connection:
-        assert (await connection.execute(text("SELECT count(*) FROM pg_prepared_statements"))).scalar_one() == 0
-        used = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-        assert (await connection.execute(used)).scalar_one() <= SERVER_CONNECTIONS
+
+    def count(what: str) -> Callable[[Connection], int]:
+        return lambda connection: connection.execute(text(f"SELECT count(*) FROM {what}")).scalar_one()
+
+    assert await database.read(count("pg_prepared_statements")) == 0
+    assert await database.read(count("pg_stat_activity WHERE datname = current_database()")) <= SERVER_CONNECTIONS
     await database.close()
 
 

@@ -116,9 +116,8 @@ async def test_s8_with_a_synchronous_standby_nothing_acknowledged_is_lost_and_pr
 
 async def accounts(database: Database) -> int:
     """How many accounts there are, asked of the server that takes writes."""
-    async with database.write() as connection:
-        count = "SELECT count(*) FROM accounts WHERE NOT pg_is_in_recovery()"
-        return int((await connection.execute(text(count))).scalar_one())
+    count = text("SELECT count(*) FROM accounts WHERE NOT pg_is_in_recovery()")
+    return int(await database.write(lambda connection: connection.execute(count).scalar_one()))
 
 
 async def test_s8_with_an_asynchronous_standby_the_last_moments_are_lost_and_all_numbers_agree(

@@ -3,7 +3,7 @@
 from tallystick.billing.billing import HANDLED_EVENTS, Billing
 from tallystick.billing.checkout import StartedCheckout
 from tallystick.billing.differences import Difference
-from tallystick.billing.inbox import EventStatus, StoredEvent
+from tallystick.billing.inbox_table import EventStatus, StoredEvent
 from tallystick.billing.purchases import Purchase, PurchaseStatus
 from tallystick.billing.refunds import Refund, RefundQuote, RefundStatus
 from tallystick.billing.report import Report

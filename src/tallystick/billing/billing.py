@@ -12,7 +12,8 @@ from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.customers import Customers
 from tallystick.billing.errors import StripeRejected, UnknownPurchase
 from tallystick.billing.fulfilment import Fulfilment
-from tallystick.billing.inbox import EventStatus, Handler, Inbox, StoredEvent
+from tallystick.billing.inbox import Handler, Inbox
+from tallystick.billing.inbox_table import EventStatus, StoredEvent
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
 from tallystick.billing.reconciliation import MAX_CALLS, Reconciliation, Watch
 from tallystick.billing.refunds import Refund, RefundQuote, Refunds
@@ -68,7 +69,8 @@ class Billing:
         )
 
     async def close(self) -> None:
-        """Close the connections to Stripe."""
+        """Finish what is being written, and close the connections to Stripe."""
+        await self._inbox.close()
         await self._api.close()
 
     # Buying

@@ -4,26 +4,27 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.billing.errors import NeedsOperator
+from tallystick.billing.inbox_table import Arrival, EventStatus, InboxTable, LeasedEvent, Outcome, StoredEvent
+from tallystick.billing.together import Together
 from tallystick.billing.webhooks import VerifiedEvent
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
-from tallystick.database.tables import stripe_events
 from tallystick.domain.errors import TallystickError, Unavailable
 
 LEASE = timedelta(seconds=30)
 """How long a worker may take over one event before another one takes it up."""
 
 AT_ONCE = 8
+FEW_AT_ONCE = 2
+SLOW_SECONDS = 0.1
+"""When storing an event took longer, only a few are worked at once for a second: answering comes first."""
+
 MOST_ATTEMPTS = 12
 LONGEST_PAUSE = timedelta(hours=1)
 OUTAGE_PAUSE = timedelta(minutes=1)
@@ -39,56 +40,26 @@ Handler = Callable[[str], Awaitable[Any]]
 log = structlog.get_logger(__name__)
 
 
-class EventStatus(StrEnum):
-    """What became of an event."""
-
-    PENDING = "pending"
-    DONE = "done"
-    IGNORED = "ignored"
-    PARKED = "parked"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event in the inbox, for an operator to look at."""
-
-    id: str
-    type: str
-    status: EventStatus
-    attempts: int
-    last_error: str | None
-    received_at: datetime
-
-
 class Inbox:
     """Stores events and works them. Several processes may work the same inbox."""
 
     def __init__(self, database: Database, handlers: Mapping[str, Handler], clock: Clock) -> None:
-        self._database = database
+        self._table = InboxTable(database)
         self._handlers = handlers
         self._clock = clock
         self._wake = asyncio.Event()
+        self._slow_until = 0.0
+        # One transaction at a time for what arrives and for what was done: they would only wait for each other.
+        self._writes = Together(self._table.write)
 
     async def store(self, event: VerifiedEvent) -> None:
         """Keep an event. One that is here already is left as it is; one that nobody handles is only kept."""
-        handled = event.type in self._handlers
-        now = self._clock()
-        dialect = postgresql if self._database.dialect == "postgresql" else sqlite
-        async with self._database.write() as connection:
-            await connection.execute(
-                dialect.insert(stripe_events)
-                .values(
-                    id=event.id,
-                    type=event.type,
-                    api_version=event.api_version,
-                    payload=event.payload,
-                    received_at=now,
-                    status=EventStatus.PENDING if handled else EventStatus.IGNORED,
-                    due_at=now if handled else None,
-                    finished_at=None if handled else now,
-                )
-                .on_conflict_do_nothing(index_elements=["id"])
-            )
+        loop = asyncio.get_running_loop()
+        asked, now = loop.time(), self._clock()
+        due_at = now if event.type in self._handlers else None
+        await self._writes.submit(Arrival(event.id, event.type, event.api_version, event.payload, now, due_at))
+        if loop.time() - asked > SLOW_SECONDS:
+            self._slow_until = loop.time() + 1
         self._wake.set()
 
     def handles(self, type: str) -> bool:
@@ -97,80 +68,64 @@ class Inbox:
 
     async def known(self, ids: Sequence[str]) -> set[str]:
         """Which of these events are here already."""
-        query = select(stripe_events.c.id).where(stripe_events.c.id.in_(ids))
-        async with self._database.read() as connection:
-            return set((await connection.execute(query)).scalars())
+        return await self._table.known(ids)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work events until `stopping` is set; what is under way then is finished first."""
+        working = set[asyncio.Task[None]]()
         while not stopping.is_set():
             self._wake.clear()
             try:
-                worked = await self.work()
+                room = self._slots() - len(working)
+                leased = await self._lease(room) if room > 0 else []
             except Exception as error:
                 # The database may be gone for a while; the inbox must outlive that.
                 log.error("inbox_stumbled", error=type(error).__name__)
-                worked = 0
-            if worked == 0:
+                leased = []
+            working |= {asyncio.create_task(self._work_out(event)) for event in leased}
+            if not leased:
                 await _first_of(self._wake.wait(), stopping.wait(), seconds=POLL_SECONDS)
+            # Several are leased at once, so it waits until there is room for several.
+            while len(working) > self._slots() // 2:
+                _, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.gather(*working)
 
     async def work(self) -> int:
         """Take up what is due and act on it. Returns how many there were."""
-        due = await self._lease()
-        outcomes = await asyncio.gather(*(self._act(row) for row in due), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+        due = await self._lease(AT_ONCE)
+        await asyncio.gather(*(self._work_out(event) for event in due))
         return len(due)
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await self._writes.close()
 
     async def latest(self, limit: int, status: EventStatus | None = None) -> list[StoredEvent]:
         """Events, newest first, of one status if it is given."""
-        query = select(stripe_events).order_by(stripe_events.c.received_at.desc()).limit(limit)
-        if status is not None:
-            query = query.where(stripe_events.c.status == status)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        return [
-            StoredEvent(
-                row["id"],
-                row["type"],
-                EventStatus(row["status"]),
-                row["attempts"],
-                row["last_error"],
-                row["received_at"],
-            )
-            for row in rows
-        ]
+        return await self._table.latest(limit, status)
 
-    async def _lease(self) -> list[dict[str, Any]]:
+    def _slots(self) -> int:
+        return FEW_AT_ONCE if asyncio.get_running_loop().time() < self._slow_until else AT_ONCE
+
+    async def _lease(self, limit: int) -> list[LeasedEvent]:
         now = self._clock()
-        due = (
-            select(stripe_events.c.id)
-            .where(stripe_events.c.due_at <= now)
-            .order_by(stripe_events.c.due_at)
-            .limit(AT_ONCE)
-        )
-        # As a CTE it is looked up once: as a plain subquery the planner may repeat it, and take more than the limit.
-        taken = due.with_for_update(skip_locked=True).cte("taken")
-        take = (
-            update(stripe_events)
-            .where(stripe_events.c.id.in_(select(taken.c.id)))
-            .values(due_at=now + LEASE, attempts=stripe_events.c.attempts + 1)
-            .returning(stripe_events.c.id, stripe_events.c.type, stripe_events.c.payload, stripe_events.c.attempts)
-        )
-        # Most of the time nothing is due, and then nobody has to wait for a write lock.
-        async with self._database.read() as connection:
-            if (await connection.execute(select(due.exists()))).scalar_one() is False:
-                return []
-        async with self._database.write() as connection:
-            return [dict(row) for row in (await connection.execute(take)).mappings()]
+        return await self._table.lease(limit, now, now + LEASE)
 
-    async def _act(self, row: dict[str, Any]) -> None:
+    async def _work_out(self, event: LeasedEvent) -> None:
+        """Act on an event and write down what came of it."""
+        outcome = await self._act(event)
+        try:
+            await self._writes.submit(outcome)
+        except Unavailable as error:
+            # Then its lease runs out, and it is acted on again.
+            log.warning("outcome_not_kept", event_id=event.id, reason=error.code)
+
+    async def _act(self, event: LeasedEvent) -> Outcome:
         problem: str | None = None
-        park = row["attempts"] >= MOST_ATTEMPTS
+        park = event.attempts >= MOST_ATTEMPTS
         longest = LONGEST_PAUSE
         try:
-            await self._handlers[row["type"]](_object_id(row["payload"]))
+            await self._handlers[event.type](_object_id(event.payload))
         except NeedsOperator as error:
             problem, park = error.message, True
         except Unavailable as error:
@@ -178,23 +133,17 @@ class Inbox:
         except TallystickError as error:
             problem = f"{error.code}: {error.message}"
         except Exception as error:
-            log.exception("event_handler_failed", event_id=row["id"], type=row["type"])
+            log.exception("event_handler_failed", event_id=event.id, type=event.type)
             problem = type(error).__name__
         now = self._clock()
-        values: dict[str, Any]
         if problem is None:
-            values = {"status": EventStatus.DONE, "due_at": None, "last_error": None, "finished_at": now}
-        elif park:
-            log.error("event_parked", event_id=row["id"], type=row["type"], problem=problem)
-            values = {"status": EventStatus.PARKED, "due_at": None, "last_error": problem, "finished_at": now}
-        else:
-            pause = min(longest, timedelta(seconds=2 ** min(row["attempts"] - 1, 12)))
-            log.warning("event_postponed", event_id=row["id"], type=row["type"], problem=problem)
-            values = {"due_at": now + pause, "last_error": problem}
-        # Every lease counts one attempt, so a worker whose lease ran out does not overwrite what another one did.
-        mine = (stripe_events.c.id == row["id"]) & (stripe_events.c.attempts == row["attempts"])
-        async with self._database.write() as connection:
-            await connection.execute(update(stripe_events).where(mine).values(**values))
+            return Outcome(event.id, event.attempts, EventStatus.DONE, now)
+        if park:
+            log.error("event_parked", event_id=event.id, type=event.type, problem=problem)
+            return Outcome(event.id, event.attempts, EventStatus.PARKED, now, problem=problem)
+        log.warning("event_postponed", event_id=event.id, type=event.type, problem=problem)
+        pause = min(longest, timedelta(seconds=2 ** min(event.attempts - 1, 12)))
+        return Outcome(event.id, event.attempts, EventStatus.PENDING, now, now + pause, problem)
 
 
 def _object_id(payload: str) -> str:

@@ -85,25 +85,23 @@ class Purchases:
     ) -> Purchase:
         """Freeze the terms of `pack` for a checkout session that was just made, not yet shown to anybody."""
         now = self._clock()
-        async with self._database.write() as connection:
-            await connection.execute(
-                insert(purchases).values(
-                    id=id,
-                    account_id=account_id,
-                    pack_id=pack.id,
-                    credits=pack.credits,
-                    amount_minor=pack.price.minor,
-                    currency=pack.price.currency,
-                    stripe_price=pack.stripe_price,
-                    quantity=1,
-                    status=PurchaseStatus.OPEN,
-                    checkout_session_id=session["id"],
-                    checkout_url=session["url"],
-                    created_at=now,
-                    updated_at=now,
-                    expires_at=expires_at,
-                )
-            )
+        adding = insert(purchases).values(
+            id=id,
+            account_id=account_id,
+            pack_id=pack.id,
+            credits=pack.credits,
+            amount_minor=pack.price.minor,
+            currency=pack.price.currency,
+            stripe_price=pack.stripe_price,
+            quantity=1,
+            status=PurchaseStatus.OPEN,
+            checkout_session_id=session["id"],
+            checkout_url=session["url"],
+            created_at=now,
+            updated_at=now,
+            expires_at=expires_at,
+        )
+        await self._database.write(lambda connection: connection.execute(adding))
         return await self._known(id)
 
     async def get(self, id: str) -> Purchase | None:
@@ -120,20 +118,21 @@ class Purchases:
 
     async def begin_look(self, purchase: Purchase) -> Purchase:
         """Number a look at the purchase's payment, before Stripe is asked: later ones have a higher `looks`."""
-        async with self._database.write() as connection:
-            row = await connection.execute(
-                update(purchases)
-                .where(purchases.c.id == purchase.id)
-                .values(looks=purchases.c.looks + 1)
-                .returning(*purchases.c)
-            )
-            return _purchase(row.mappings().one())
+        numbering = (
+            update(purchases)
+            .where(purchases.c.id == purchase.id)
+            .values(looks=purchases.c.looks + 1)
+            .returning(*purchases.c)
+        )
+        return await self._database.write(
+            lambda connection: _purchase(connection.execute(numbering).mappings().one())
+        )
 
     async def finish_look(self, purchase: Purchase, **seen: Any) -> Purchase:
         """Keep what the look that `begin_look` returned has seen, unless a later one is finished already."""
         later = (purchases.c.id == purchase.id) & (purchases.c.looks_done < purchase.looks)
-        async with self._database.write() as connection:
-            await connection.execute(update(purchases).where(later).values(looks_done=purchase.looks, **seen))
+        keeping = update(purchases).where(later).values(looks_done=purchase.looks, **seen)
+        await self._database.write(lambda connection: connection.execute(keeping))
         return await self._known(purchase.id)
 
     async def disputed(self, limit: int) -> list[Purchase]:
@@ -170,19 +169,20 @@ class Purchases:
             .order_by(purchases.c.id)
             .limit(limit)
         )
-        async with self._database.read() as connection:
-            return [_purchase(row) for row in (await connection.execute(query)).mappings()]
+        return await self._database.read(
+            lambda connection: [_purchase(row) for row in connection.execute(query).mappings()]
+        )
 
     async def move(
         self, purchase: Purchase, to: PurchaseStatus, *, leaving: Iterable[PurchaseStatus], **values: Any
     ) -> Purchase:
         """Set the status if it still is one of `leaving`; returns the purchase as it is afterwards."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(purchases)
-                .where(purchases.c.id == purchase.id, purchases.c.status.in_(list(leaving)))
-                .values(status=to, updated_at=self._clock(), **values)
-            )
+        moving = (
+            update(purchases)
+            .where(purchases.c.id == purchase.id, purchases.c.status.in_(list(leaving)))
+            .values(status=to, updated_at=self._clock(), **values)
+        )
+        await self._database.write(lambda connection: connection.execute(moving))
         return await self._known(purchase.id)
 
     async def _known(self, id: str) -> Purchase:
@@ -197,9 +197,9 @@ class Purchases:
 
     async def _all(self, *conditions: Any, limit: int = 1) -> list[Purchase]:
         query = select(purchases).where(*conditions).order_by(purchases.c.created_at.desc()).limit(limit)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        return [_purchase(row) for row in rows]
+        return await self._database.read(
+            lambda connection: [_purchase(row) for row in connection.execute(query).mappings()]
+        )
 
 
 def _purchase(row: RowMapping) -> Purchase:

@@ -5,7 +5,6 @@ the credits is `clawbacks`' business, as it is for a refund made in Stripe's das
 """
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -190,22 +189,22 @@ class Refunds:
         """Write the wish down: from here on it will be fulfilled, or rejected by Stripe."""
         now = self._clock()
         dialect = postgresql if self._database.dialect == "postgresql" else sqlite
-        async with self._database.write() as connection:
-            await connection.execute(
-                dialect.insert(refunds)
-                .values(
-                    id=f"refund_{uuid.uuid4().hex}",
-                    purchase_id=quote.purchase_id,
-                    key=key,
-                    amount_minor=quote.amount.minor,
-                    currency=quote.amount.currency,
-                    reason=reason,
-                    status=RefundStatus.REQUESTED,
-                    created_at=now,
-                    updated_at=now,
-                )
-                .on_conflict_do_nothing(index_elements=["purchase_id", "key"])
+        adding = (
+            dialect.insert(refunds)
+            .values(
+                id=f"refund_{uuid.uuid4().hex}",
+                purchase_id=quote.purchase_id,
+                key=key,
+                amount_minor=quote.amount.minor,
+                currency=quote.amount.currency,
+                reason=reason,
+                status=RefundStatus.REQUESTED,
+                created_at=now,
+                updated_at=now,
             )
+            .on_conflict_do_nothing(index_elements=["purchase_id", "key"])
+        )
+        await self._database.write(lambda connection: connection.execute(adding))
         written = await self._of_key(quote.purchase_id, key)
         if written is None:
             raise LookupError(f"the refund of {quote.purchase_id} was just written")
@@ -241,12 +240,12 @@ class Refunds:
         return await self._api.create_refund(params, f"tallystick-{refund.id}")
 
     async def _move(self, refund: Refund, to: RefundStatus, **values: Any) -> Refund:
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(refunds)
-                .where(refunds.c.id == refund.id, refunds.c.status == RefundStatus.REQUESTED)
-                .values(status=to, updated_at=self._clock(), **values)
-            )
+        moving = (
+            update(refunds)
+            .where(refunds.c.id == refund.id, refunds.c.status == RefundStatus.REQUESTED)
+            .values(status=to, updated_at=self._clock(), **values)
+        )
+        await self._database.write(lambda connection: connection.execute(moving))
         (moved,) = await self._all(refunds.c.id == refund.id)
         return moved
 
@@ -256,9 +255,9 @@ class Refunds:
 
     async def _all(self, *conditions: Any) -> list[Refund]:
         query = select(refunds).where(*conditions).order_by(refunds.c.created_at.desc())
-        async with self._database.read() as connection:
-            rows: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
-        return [_refund(row) for row in rows]
+        return await self._database.read(
+            lambda connection: [_refund(row) for row in connection.execute(query).mappings()]
+        )
 
 
 def _refund(row: RowMapping) -> Refund:

@@ -175,8 +175,7 @@ class Subscriptions:
         It was kept when the price was still there, or stands in the metadata that our checkout wrote.
         """
         query = select(subscriptions.c.plan).where(subscriptions.c.id == subscription_id)
-        async with self._database.read() as connection:
-            kept = (await connection.execute(query)).scalar_one_or_none()
+        kept = await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
         name = kept or (metadata or {}).get("plan", "")
         return name if self._catalogue.plan(name) else None
 
@@ -191,14 +190,12 @@ class Subscriptions:
             "period_end": seen.period_end,
             "updated_at": asked_at,
         }
-        async with self._database.write() as connection:
-            await connection.execute(
-                dialect.insert(subscriptions)
-                .values(id=seen.id, **values)
-                .on_conflict_do_update(
-                    index_elements=["id"], set_=values, where=subscriptions.c.updated_at <= asked_at
-                )
-            )
+        keeping = (
+            dialect.insert(subscriptions)
+            .values(id=seen.id, **values)
+            .on_conflict_do_update(index_elements=["id"], set_=values, where=subscriptions.c.updated_at <= asked_at)
+        )
+        await self._database.write(lambda connection: connection.execute(keeping))
 
     async def _all(self, account_id: str) -> list[Subscription]:
         query = (
@@ -206,8 +203,7 @@ class Subscriptions:
             .where(subscriptions.c.account_id == account_id)
             .order_by(subscriptions.c.updated_at.desc())
         )
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [Subscription(**{name: value for name, value in row.items() if name != "updated_at"}) for row in rows]
 
 

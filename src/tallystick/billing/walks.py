@@ -56,18 +56,16 @@ class Walks:
             done = await self.latest(applied=True, finished=True)
             since = now - FIRST_LOOK_BACK if done is None else done.started_at - OVERLAP
         walk = Walk(f"rec_{uuid.uuid4().hex}", FIRST_PHASE, None, Report(since, applied), now, None)
-        async with self._database.write() as connection:
-            await connection.execute(
-                insert(reconciliations).values(
-                    id=walk.id,
-                    started_at=now,
-                    updated_at=now,
-                    applied=applied,
-                    phase=walk.phase,
-                    cursor=None,
-                    report=json.dumps(walk.report.as_json()),
-                )
-            )
+        adding = insert(reconciliations).values(
+            id=walk.id,
+            started_at=now,
+            updated_at=now,
+            applied=applied,
+            phase=walk.phase,
+            cursor=None,
+            report=json.dumps(walk.report.as_json()),
+        )
+        await self._database.write(lambda connection: connection.execute(adding))
         return walk
 
     async def keep(self, walk: Walk, phase: str, cursor: str | None) -> None:
@@ -87,23 +85,22 @@ class Walks:
             query = query.where(reconciliations.c.applied == applied)
         if finished:
             query = query.where(reconciliations.c.finished_at.is_not(None))
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).mappings().one_or_none()
+        row = await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
         return None if row is None else _walk(row)
 
     async def _write(self, walk: Walk) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(reconciliations)
-                .where(reconciliations.c.id == walk.id)
-                .values(
-                    phase=walk.phase,
-                    cursor=walk.cursor,
-                    report=json.dumps(walk.report.as_json()),
-                    updated_at=self._clock(),
-                    finished_at=walk.finished_at,
-                )
+        keeping = (
+            update(reconciliations)
+            .where(reconciliations.c.id == walk.id)
+            .values(
+                phase=walk.phase,
+                cursor=walk.cursor,
+                report=json.dumps(walk.report.as_json()),
+                updated_at=self._clock(),
+                finished_at=walk.finished_at,
             )
+        )
+        await self._database.write(lambda connection: connection.execute(keeping))
 
 
 def _walk(row: RowMapping) -> Walk:

@@ -1,6 +1,7 @@
 """The door for Stripe's events: verified on the raw body, then stored, and only then acted on (S26, S27)."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,8 @@ from tallystick.clock import Clock
 
 TOLERANCE = timedelta(seconds=300)
 """How old a signature may be (S26)."""
+
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 log = structlog.get_logger(__name__)
 
@@ -89,15 +92,20 @@ def _is_signed(body: bytes, signature: str, secret: str) -> bool:
 def _read(body: bytes) -> dict[str, Any]:
     try:
         event = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
     if not (
         isinstance(event, dict)
         and event.get("object") == "event"
-        and isinstance(event.get("id"), str)
-        and isinstance(event.get("type"), str)
+        and all(_is_word(event.get(name)) for name in ("id", "type"))
+        and (event.get("api_version") is None or _is_word(event["api_version"]))
         and isinstance(event.get("livemode"), bool)
-        and isinstance((event.get("data") or {}).get("object"), dict)
+        and isinstance(event.get("data"), dict)
+        and isinstance(event["data"].get("object"), dict)
     ):
         raise NotAnEvent("The body is signed, but it is not an event of Stripe. Nothing was changed.")
     return event
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None

@@ -10,10 +10,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tallystick.database.engine import make_engine
+from tallystick.database.engine import Database, DatabaseUnavailable
 from tallystick.database.urls import parse_url
 from tallystick.domain.errors import TallystickError
 
@@ -53,18 +51,18 @@ async def upgrade(url: str, to: str = "head") -> None:
 
     Safe to repeat, also by several processes at once.
     """
-    await _run(url, lambda connection: _upgrade(connection, to))
+    await _run(url, lambda connection: _upgrade(connection, to), writes=True)
 
 
 async def create_if_empty(url: str) -> None:
     """Create the schema in a database that has none of its tables; leave every other one alone."""
-    if await _run(url, _is_empty):
+    if await _run(url, _is_empty, writes=False):
         await upgrade(url)
 
 
 async def pending_revisions(url: str) -> list[str]:
     """The migrations that `url` has not had, oldest first."""
-    return await _run(url, _pending)
+    return await _run(url, _pending, writes=False)
 
 
 async def require_current(url: str) -> None:
@@ -74,29 +72,20 @@ async def require_current(url: str) -> None:
         raise SchemaOutOfDate(pending)
 
 
-async def _run(url: str, work: Callable[[Connection], T]) -> T:
+async def _run(url: str, work: Callable[[Connection], T], *, writes: bool) -> T:
     parsed = parse_url(url)
     folder = Path(parsed.native).parent
     if parsed.dialect == "sqlite" and not folder.is_dir():
         raise CannotConnect(f"there is no folder {folder}")
-    engine = make_engine(parsed)
+    database = Database.connect(url)
     try:
-        connection = await _connect(engine)
-        try:
-            async with connection.begin():
-                return await connection.run_sync(work)
-        finally:
-            await connection.close()
-    finally:
-        await engine.dispose()
-
-
-async def _connect(engine: AsyncEngine) -> AsyncConnection:
-    try:
-        return await engine.connect()
-    except (OSError, SQLAlchemyError) as error:
+        return await (database.write(work) if writes else database.read(work))
+    except DatabaseUnavailable as error:
+        reason = error.__cause__
         # The driver's own words, without SQLAlchemy's frame and the name of the exception around them.
-        raise CannotConnect(str(getattr(error, "orig", None) or error).rpartition(">: ")[2]) from error
+        raise CannotConnect(str(getattr(reason, "orig", None) or reason).rpartition(">: ")[2]) from error
+    finally:
+        await database.close()
 
 
 def _config(connection: Connection | None = None) -> Config:

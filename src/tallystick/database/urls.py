@@ -38,7 +38,7 @@ def parse_url(url: str) -> DatabaseUrl:
                 f"{url!r:.80} names no file. Write sqlite:///tallystick.db for a file in this folder, or "
                 "sqlite:////var/lib/tallystick.db with four slashes for one anywhere."
             )
-        return DatabaseUrl("sqlite", path, f"sqlite+aiosqlite:///{path}")
+        return DatabaseUrl("sqlite", path, f"sqlite:///{path}")
     if scheme in ("postgresql", "postgres"):
         parts = urlsplit(url)
         if not parts.path.strip("/"):

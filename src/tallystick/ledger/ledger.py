@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Self
 
 from tallystick.clock import Clock
+from tallystick.database.turns import Turns
 from tallystick.database.urls import parse_url
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
@@ -29,14 +30,17 @@ class Ledger:
         self._lanes = Lanes([Lane(store.commit) for _ in range(store.lanes)])
 
     @classmethod
-    async def open(cls, url: str, catalogue: Catalogue, clock: Clock) -> Self:
-        """Connect to a database whose schema is current. Raises LedgerUnavailable when it cannot be reached."""
+    async def open(cls, url: str, catalogue: Catalogue, clock: Clock, turns: Turns | None = None) -> Self:
+        """Connect to a database whose schema is current. Raises LedgerUnavailable when it cannot be reached.
+
+        With `turns` it shares SQLite's one writer with others of this process.
+        """
         parsed = parse_url(url)
         store: Store
         if parsed.dialect == "sqlite":
             from tallystick.ledger.sqlite_store import SqliteStore
 
-            store = SqliteStore(parsed.native, catalogue, clock)
+            store = SqliteStore(parsed.native, catalogue, clock, turns=turns)
         else:
             from tallystick.ledger.postgres_store import PostgresStore
 

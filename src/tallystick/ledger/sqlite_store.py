@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from tallystick.clock import Clock
+from tallystick.database.turns import Turns
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Command
@@ -71,12 +72,18 @@ class SqliteStore:
     lanes = 1
 
     def __init__(
-        self, path: str, catalogue: Catalogue, clock: Clock, worker: Callable[[str, str], "Worker"] | None = None
+        self,
+        path: str,
+        catalogue: Catalogue,
+        clock: Clock,
+        worker: Callable[[str, str], "Worker"] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._clock = clock
         self._memory = Memory()
         worker = worker or _Thread
+        self._turns = turns or Turns()
         self._writer = worker(path, "ledger writer")
         self._reader = worker(path, "ledger reader")
 
@@ -85,11 +92,11 @@ class SqliteStore:
         if decided is not None:
             self._memory.forget(commands)
             rows = self._rows(decided)
-            if await self._writer.run(lambda connection: _write_at_once(connection, *rows)):
+            if await self._write(lambda connection: _write_at_once(connection, *rows)):
                 self._memory.confirmed(decided)
                 return decided.outcomes
             self._memory.outdated()
-        seen, batch = await self._writer.run(lambda connection: self._commit(connection, commands))
+        seen, batch = await self._write(lambda connection: self._commit(connection, commands))
         self._memory.remember((seen | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
 
@@ -147,11 +154,15 @@ class SqliteStore:
 
     async def keep_proof(self, account: Account) -> None:
         values = (account.id, account.seq, proof_text(account))
-        await self._writer.run(lambda connection: connection.execute(_KEEP_PROOF, values))
+        await self._write(lambda connection: connection.execute(_KEEP_PROOF, values))
 
     async def close(self) -> None:
         await self._writer.close()
         await self._reader.close()
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        async with self._turns.take("ledger"):
+            return await self._writer.run(work)
 
     def _commit(
         self, connection: sqlite3.Connection, commands: Sequence[Command]

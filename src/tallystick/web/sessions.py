@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
@@ -37,23 +37,23 @@ class Sessions:
         """A new session; returns the token for the cookie. Forgets the user's sessions that have run out."""
         token = secrets.token_urlsafe(32)
         now = self._clock()
-        async with self._database.write() as connection:
-            await connection.execute(
-                delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= now)
-            )
-            await connection.execute(
-                insert(sessions).values(
-                    token_hash=self._hash(token), user_id=user_id, created_at=now, expires_at=now + LIFETIME
-                )
-            )
+        forgetting = delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= now)
+        adding = insert(sessions).values(
+            token_hash=self._hash(token), user_id=user_id, created_at=now, expires_at=now + LIFETIME
+        )
+
+        def start(connection: Connection) -> None:
+            connection.execute(forgetting)
+            connection.execute(adding)
+
+        await self._database.write(start)
         return token
 
     async def find(self, token: str) -> Session | None:
         """The session of that token, or None. A session in use stays alive."""
         now = self._clock()
         query = select(sessions.c.user_id, sessions.c.expires_at).where(sessions.c.token_hash == self._hash(token))
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         if row is None or row.expires_at <= now:
             return None
         renewed = row.expires_at - now < LIFETIME - _RENEW_AFTER
@@ -63,14 +63,14 @@ class Sessions:
 
     async def end(self, token: str) -> None:
         """Sign out."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(sessions).where(sessions.c.token_hash == self._hash(token)))
+        ending = delete(sessions).where(sessions.c.token_hash == self._hash(token))
+        await self._database.write(lambda connection: connection.execute(ending))
 
     async def _renew(self, token: str, now: datetime) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(sessions).where(sessions.c.token_hash == self._hash(token)).values(expires_at=now + LIFETIME)
-            )
+        renewing = (
+            update(sessions).where(sessions.c.token_hash == self._hash(token)).values(expires_at=now + LIFETIME)
+        )
+        await self._database.write(lambda connection: connection.execute(renewing))
 
     def _hash(self, token: str) -> str:
         return hmac.new(self._key, token.encode(), hashlib.sha256).hexdigest()

@@ -59,18 +59,16 @@ class Users:
             )
         hashed = await asyncio.to_thread(self._hasher.hash, password)
         user = User(uuid.uuid4().hex, email, f"acct_{uuid.uuid4().hex}", is_operator)
+        adding = insert(users).values(
+            id=user.id,
+            email=user.email,
+            password_hash=hashed,
+            account_id=user.account_id,
+            is_operator=is_operator,
+            created_at=self._clock(),
+        )
         try:
-            async with self._database.write() as connection:
-                await connection.execute(
-                    insert(users).values(
-                        id=user.id,
-                        email=user.email,
-                        password_hash=hashed,
-                        account_id=user.account_id,
-                        is_operator=is_operator,
-                        created_at=self._clock(),
-                    )
-                )
+            await self._database.write(lambda connection: connection.execute(adding))
         except IntegrityError as error:
             raise EmailTaken(
                 "There is an account with this e-mail already. Sign in instead.", field="email"
@@ -95,8 +93,8 @@ class Users:
         return None if row is None else _user(row)
 
     async def _row(self, condition: Any) -> Any:
-        async with self._database.read() as connection:
-            return (await connection.execute(select(users).where(condition))).mappings().one_or_none()
+        query = select(users).where(condition)
+        return await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
 
 
 def normalise(email: str) -> str:
