@@ -2,7 +2,16 @@
 
 from stripe import params
 
-from stripe_sandbox import lists, operations, payment_methods, payment_shapes, payments, shapes, subscriptions
+from stripe_sandbox import (
+    lists,
+    operations,
+    payment_methods,
+    payment_shapes,
+    payments,
+    setup_intents,
+    shapes,
+    subscriptions,
+)
 from stripe_sandbox.card_table import card_of
 from stripe_sandbox.errors import StripeError, missing
 from stripe_sandbox.ids import new_id
@@ -18,13 +27,16 @@ class NotOpen(Exception):
 def create(sandbox: Sandbox, given: Object) -> Object:
     """An open session. Raises StripeError for what Stripe would refuse."""
     mode = given.get("mode")
-    if mode not in ("payment", "subscription"):
-        raise StripeError("You must provide one of `payment` or `subscription` as `mode`.", param="mode")
+    if mode not in ("payment", "subscription", "setup"):
+        raise StripeError("You must provide one of `payment`, `subscription` or `setup` as `mode`.", param="mode")
     if not given.get("success_url"):
         raise StripeError("Missing required param: success_url.", code="parameter_missing", param="success_url")
     lines = [_line(sandbox, n, line, mode) for n, line in enumerate(given.get("line_items") or [])]
-    if not lines:
-        raise StripeError("Missing required param: line_items.", code="parameter_missing", param="line_items")
+    if mode == "setup" and lines:
+        raise StripeError("You can not pass `line_items` in `setup` mode.", param="line_items")
+    required = "currency" if mode == "setup" else "line_items"
+    if not given.get(required):
+        raise StripeError(f"Missing required param: {required}.", code="parameter_missing", param=required)
     customer_id = given.get("customer")
     if customer_id and given.get("customer_email"):
         raise StripeError("You may only specify one of these parameters: customer, customer_email.", param="customer")
@@ -37,7 +49,7 @@ def create(sandbox: Sandbox, given: Object) -> Object:
             param="expires_at",
         )
     total = sum(line["amount_total"] for line in lines)
-    if total < MINIMUM:
+    if total < MINIMUM and mode != "setup":
         raise StripeError(
             "The Checkout Session's total amount due must add up to at least $0.50 USD",
             code="amount_too_small",
@@ -47,6 +59,9 @@ def create(sandbox: Sandbox, given: Object) -> Object:
     session = shapes.checkout_session(id, now, f"{sandbox.url}/c/pay/{id}", lines, given)
     if customer is not None:
         session["customer_details"] = shapes.customer_details(customer["email"], customer["name"])
+    if mode == "setup":
+        wanted = {**(given.get("setup_intent_data") or {}), **({"customer": customer_id} if customer_id else {})}
+        session["setup_intent"] = session["_intent"] = setup_intents.create(sandbox, wanted)["id"]
     sandbox.store.put(session)
     return session
 
@@ -79,33 +94,37 @@ def expire_due(sandbox: Sandbox) -> None:
 
 
 def pay_by_card(sandbox: Sandbox, session_id: str, method: Object, email: str, name: str) -> Object:
-    """The buyer pays with a card. Returns the payment intent.
+    """The buyer pays with a card, or saves it. Returns the payment or setup intent.
 
     Its `status` says how it went: `succeeded`, `requires_capture`, `requires_action` (3-D Secure), or
-    `requires_payment_method` with `last_payment_error`. Raises NotOpen.
+    `requires_payment_method` with `last_payment_error` or `last_setup_error`. Raises NotOpen.
     """
     with sandbox.store.transaction():
         session = _open(sandbox, session_id)
         customer = _customer(sandbox, session, email, name)
         method["billing_details"] = payment_shapes.billing_details(email, name)
         sandbox.store.put(method)
+        url = f"{sandbox.url}/c/pay/{session_id}/authenticate"
+        action = {"redirect_to_url": {"return_url": None, "url": url}, "type": "redirect_to_url"}
+        if session["mode"] == "setup":
+            return _save_card(sandbox, session, customer, method, action)
         session, intent = _intent(sandbox, session, customer)
-        card = card_of(method)
-        if card.asks(off_session=False, set_up=False):
-            url = f"{sandbox.url}/c/pay/{session_id}/authenticate"
-            action = {"redirect_to_url": {"return_url": None, "url": url}, "type": "redirect_to_url"}
+        if card_of(method).asks(off_session=False, set_up=False):
             return payments.attempt(sandbox, intent, method, off_session=False, next_action=action)
         return _pay(sandbox, session, intent, method)
 
 
 def authenticate(sandbox: Sandbox, session_id: str, *, confirmed: bool) -> Object:
-    """The buyer answers the bank's 3-D Secure page. Returns the payment intent. Raises NotOpen."""
+    """The buyer answers the bank's 3-D Secure page. Returns the payment or setup intent. Raises NotOpen."""
     with sandbox.store.transaction():
         session = _open(sandbox, session_id)
-        intent = sandbox.get(session["_intent"], "payment_intent")
+        kind = "setup_intent" if session["mode"] == "setup" else "payment_intent"
+        intent = sandbox.get(session["_intent"], kind)
         if intent["status"] != "requires_action":
             raise NotOpen
         method = sandbox.get(intent["payment_method"], "payment_method")
+        if kind == "setup_intent":
+            return _saved(sandbox, session, setup_intents.authenticate(sandbox, intent, confirmed=confirmed), method)
         if not confirmed:
             return payments.not_authenticated(sandbox, intent, method)
         return _pay(sandbox, session, intent, method, authenticated=True)
@@ -192,7 +211,7 @@ def _expire(sandbox: Sandbox, session: Object) -> Object:
 def _customer(sandbox: Sandbox, session: Object, email: str, name: str) -> str | None:
     """The session's customer; one is made if there is none and one is needed."""
     customer: str | None = session["customer"] or session.get("_customer")
-    is_needed = session["mode"] != "payment" or session["_payment"].get("setup_future_usage")
+    is_needed = session["mode"] == "subscription" or session["_payment"].get("setup_future_usage")
     if customer is not None or not (is_needed or session["customer_creation"] == "always"):
         return customer
     made = shapes.customer(new_id("cus"), sandbox.now(), {"email": email, "name": name})
@@ -245,12 +264,32 @@ def _pay(sandbox: Sandbox, session: Object, intent: Object, method: Object, *, a
     return intent
 
 
+def _save_card(
+    sandbox: Sandbox, session: Object, customer: str | None, method: Object, next_action: Object
+) -> Object:
+    """The buyer leaves a card and pays nothing."""
+    intent = {**sandbox.get(session["_intent"], "setup_intent"), "customer": customer}
+    session = {**session, "_customer": customer}
+    sandbox.store.put(session)
+    intent = setup_intents.attempt(sandbox, setup_intents.choose(sandbox, intent, method["id"]), next_action)
+    return _saved(sandbox, session, intent, method)
+
+
+def _saved(sandbox: Sandbox, session: Object, intent: Object, method: Object) -> Object:
+    if intent["status"] == "succeeded":
+        billing = method["billing_details"]
+        session = {**session, "customer": session["_customer"]}
+        _complete(sandbox, session, billing["email"], billing["name"], paid=False)
+    return intent
+
+
 def _complete(sandbox: Sandbox, session: Object, email: str, name: str, *, paid: bool) -> None:
     payment = session["mode"] == "payment"
+    unpaid = "no_payment_required" if session["mode"] == "setup" else "unpaid"
     session = {
         **session,
         "status": "complete",
-        "payment_status": "paid" if paid else "unpaid",
+        "payment_status": "paid" if paid else unpaid,
         "payment_intent": session["_intent"] if payment else None,
         "customer_details": shapes.customer_details(email, name),
         "url": None,

@@ -81,7 +81,7 @@ class Pages:
         if intent["status"] == "requires_action":
             return see(f"/c/pay/{id}/authenticate")
         if intent["status"] == "requires_payment_method":
-            return _form(session, typed, {}, intent["last_payment_error"]["message"])
+            return _form(session, typed, {}, _why(intent))
         return _to(session["success_url"], id)
 
     async def show_bank(self, request: Request) -> Response:
@@ -89,7 +89,7 @@ class Pages:
         session = self._sandbox.store.get(request.path_params["id"], "checkout.session")
         if session is None or session["status"] != "open":
             return _closed(session)
-        return page("authenticate.html", total=shown(session["amount_total"], session["currency"]))
+        return page("authenticate.html", total=_total(session))
 
     async def answer_bank(self, request: Request) -> Response:
         """POST: the buyer confirmed, or did not."""
@@ -101,8 +101,7 @@ class Pages:
             return _closed(self._sandbox.store.get(id, "checkout.session"))
         session = self._sandbox.get(id, "checkout.session")
         if intent["status"] == "requires_payment_method":
-            error = intent["last_payment_error"]
-            return _form(session, {}, {}, error["message"] if error["type"] == "card_error" else _NOT_AUTHENTICATED)
+            return _form(session, {}, {}, _why(intent))
         return _to(session["success_url"], id)
 
     async def settle(self, request: Request) -> Response:
@@ -138,7 +137,7 @@ class Pages:
             state = answer if due is None else f"{answer or 'waiting'}, try {attempts + 1} follows"
             deliveries.setdefault(event_id, []).append(state or "not delivered")
         sessions = [
-            {**s, "short": f"{s['id'][:16]}…{s['id'][-4:]}", "amount": shown(s["amount_total"], s["currency"])}
+            {**s, "short": f"{s['id'][:16]}…{s['id'][-4:]}", "amount": _total(s) or "-"}
             for s in store.newest_first("checkout.session")[:20]
         ]
         waiting = [
@@ -166,18 +165,31 @@ def _form(
     session: Object, typed: dict[str, str], errors: dict[str, str] | None = None, message: str = ""
 ) -> Response:
     """The payment form; what was typed stays, but for the card's number and code."""
-    recurring = session["_line_items"][0]["price"]["recurring"]
+    lines = session["_line_items"]
+    recurring = lines[0]["price"]["recurring"] if lines else None
     return page(
         "checkout.html",
         status=402 if message else 200,
         session=session,
-        lines=[{**line, "amount": shown(line["amount_total"], line["currency"])} for line in session["_line_items"]],
-        total=shown(session["amount_total"], session["currency"]),
+        lines=[{**line, "amount": shown(line["amount_total"], line["currency"])} for line in lines],
+        total=_total(session),
         interval=recurring["interval"] if recurring else None,
         typed={"email": "", "name": "", "exp": "", "payment_method": "card", **typed},
         errors=errors or {},
         message=message,
     )
+
+
+def _total(session: Object) -> str | None:
+    """What the buyer pays; nothing where a card is only saved."""
+    return None if session["mode"] == "setup" else shown(session["amount_total"], session["currency"])
+
+
+def _why(intent: Object) -> str:
+    """What to tell a buyer whose card was not taken."""
+    error = intent["last_setup_error"] if intent["object"] == "setup_intent" else intent["last_payment_error"]
+    message: str = error["message"]
+    return message if error["type"] == "card_error" else _NOT_AUTHENTICATED
 
 
 def _closed(session: Object | None) -> Response:

@@ -21,7 +21,7 @@ def create(sandbox: Sandbox, given: Object) -> Object:
     sandbox.store.put(intent)
     sandbox.emit("setup_intent.created", intent)
     if "payment_method" in given:
-        intent = _choose(sandbox, intent, given["payment_method"])
+        intent = choose(sandbox, intent, given["payment_method"])
     return confirm(sandbox, intent, given) if given.get("confirm") else intent
 
 
@@ -31,7 +31,7 @@ def confirm(sandbox: Sandbox, intent: Object, given: Object) -> Object:
     if "payment_method_data" in given or "confirmation_token" in given:
         raise StripeError("The sandbox saves a payment method: give `payment_method`.", param="payment_method")
     if "payment_method" in given:
-        intent = _choose(sandbox, intent, given["payment_method"])
+        intent = choose(sandbox, intent, given["payment_method"])
     if intent["payment_method"] is None:
         raise _unexpected(
             intent,
@@ -43,16 +43,27 @@ def confirm(sandbox: Sandbox, intent: Object, given: Object) -> Object:
     if return_url is None and payment_intents.needs_return_url(intent):
         message = payment_intents.NO_RETURN_URL.replace("This PaymentIntent", "This SetupIntent")
         raise StripeError(message, saved=True, setup_intent=public(intent))
+    intent = attempt(sandbox, intent, payment_intents.next_action(sandbox, intent["id"], return_url))
+    if intent["status"] == "requires_payment_method":
+        error = {name: value for name, value in intent["last_setup_error"].items() if name != "doc_url"}
+        raise StripeError(status=402, saved=True, setup_intent=public(intent), **error)
+    return intent
+
+
+def attempt(sandbox: Sandbox, intent: Object, next_action: Object) -> Object:
+    """Save the chosen card, as it behaves. Returns the intent, whose status says how it went.
+
+    `succeeded`; `requires_payment_method` with its `last_setup_error`; or `requires_action` with `next_action`.
+    """
     method = sandbox.get(intent["payment_method"], "payment_method")
     card = card_of(method)
     intent = {**intent, "latest_attempt": new_id("setatt")}
     if card.decline is not None and not card.attaches:
-        error = {**payments.card_error(card.decline), "payment_method": public(method)}
-        intent = _fail(sandbox, intent, error)
-        raise StripeError(status=402, saved=True, setup_intent=public(intent), **error)
+        return _fail(sandbox, intent, {**payments.card_error(card.decline), "payment_method": public(method)})
     if card.asks_on_setup:
-        action = payment_intents.next_action(sandbox, intent["id"], return_url)
-        return sandbox.changed("setup_intent.requires_action", intent, status="requires_action", next_action=action)
+        return sandbox.changed(
+            "setup_intent.requires_action", intent, status="requires_action", next_action=next_action
+        )
     return _succeed(sandbox, intent, method)
 
 
@@ -80,7 +91,7 @@ def update(sandbox: Sandbox, id: str, given: Object) -> Object:
     method = changes.pop("payment_method", None)
     intent = {**intent, **changes}
     sandbox.store.put(intent)
-    return _choose(sandbox, intent, method) if method else intent
+    return choose(sandbox, intent, method) if method else intent
 
 
 def cancel(sandbox: Sandbox, id: str, given: Object) -> Object:
@@ -133,7 +144,8 @@ def _shape(sandbox: Sandbox, given: Object) -> Object:
     }
 
 
-def _choose(sandbox: Sandbox, intent: Object, method_id: str) -> Object:
+def choose(sandbox: Sandbox, intent: Object, method_id: str) -> Object:
+    """Have the intent save that payment method. Raises Stripe's error for one that it cannot."""
     method = payment_methods.find(sandbox, method_id)
     payment_methods.require_usable(method, intent["customer"])
     intent = {**intent, "payment_method": method["id"], "status": "requires_confirmation", "next_action": None}

@@ -140,8 +140,8 @@ def line_item(id: str, price: Object, product: Object, quantity: int) -> Object:
 
 def checkout_session(id: str, created: int, url: str, lines: list[Object], given: Object) -> Object:
     """An open checkout session from the parameters of its creation."""
-    payment = given["mode"] == "payment"
-    total = sum(line["amount_total"] for line in lines)
+    payment, setup = given["mode"] == "payment", given["mode"] == "setup"
+    total = None if setup else sum(line["amount_total"] for line in lines)
     email = given.get("customer_email")
     return {
         "id": id,
@@ -173,7 +173,7 @@ def checkout_session(id: str, created: int, url: str, lines: list[Object], given
         "consent": None,
         "consent_collection": None,
         "created": created,
-        "currency": lines[0]["currency"],
+        "currency": lines[0]["currency"] if lines else given["currency"].lower(),
         "currency_conversion": None,
         "custom_fields": [],
         "custom_text": {
@@ -185,7 +185,7 @@ def checkout_session(id: str, created: int, url: str, lines: list[Object], given
         "customer": given.get("customer"),
         "customer_account": None,
         "customer_creation": None
-        if given.get("customer") or not payment
+        if given.get("customer") or not (payment or setup)
         else given.get("customer_creation", "if_required"),
         "customer_details": customer_details(email) if email else None,
         "customer_email": email,
@@ -218,7 +218,7 @@ def checkout_session(id: str, created: int, url: str, lines: list[Object], given
         "payment_method_configuration_details": None,
         "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
         "payment_method_types": ["card", "us_bank_account"] if payment else ["card"],
-        "payment_status": "unpaid",
+        "payment_status": "no_payment_required" if setup else "unpaid",
         "permissions": None,
         "phone_number_collection": {"enabled": False},
         "recovered_from": None,
@@ -237,7 +237,7 @@ def checkout_session(id: str, created: int, url: str, lines: list[Object], given
         "submit_type": given.get("submit_type"),
         "subscription": None,
         "success_url": given.get("success_url"),
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "total_details": None if setup else {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": "hosted_page",
         "url": url,
         "wallet_options": None,

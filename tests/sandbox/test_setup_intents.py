@@ -7,7 +7,7 @@ import pytest
 import stripe
 
 from stripe_sandbox import SandboxServer
-from tests.sandbox.conftest import pay, types
+from tests.sandbox.conftest import CARD, pay, seed, types
 
 
 async def set_up(client: stripe.StripeClient, token: str | None, **options: Any) -> stripe.SetupIntent:
@@ -120,3 +120,57 @@ async def test_an_intent_is_cancelled_once(client: stripe.StripeClient, sandbox:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         await client.v1.setup_intents.retrieve_async("seti_missing")
     assert (refused.value.http_status, refused.value.param) == (404, "intent")
+
+
+@pytest.mark.parametrize("existing", [True, False])
+async def test_checkout_saves_a_card_and_charges_nothing(
+    client: stripe.StripeClient, sandbox: SandboxServer, browser: httpx2.AsyncClient, existing: bool
+) -> None:
+    whose: Any = {"customer_creation": "always"}
+    if existing:
+        whose = {"customer": (await client.v1.customers.create_async({"email": "a@example.com"})).id}
+    session = await client.v1.checkout.sessions.create_async(
+        {
+            "mode": "setup",
+            "currency": "usd",
+            "success_url": "http://shop.test/saved?session_id={CHECKOUT_SESSION_ID}",
+            "setup_intent_data": {"metadata": {"account_id": "acme"}},
+            **whose,
+        }
+    )
+    assert (session.amount_total, session.payment_status) == (None, "no_payment_required")
+    assert session.setup_intent is not None
+    assert "Save your card" in (await browser.get(str(session.url))).text
+    declined = await browser.post(str(session.url), data={**CARD, "card_number": "4000000000000002"})
+    assert declined.status_code == 402
+    assert "Your card was declined." in declined.text
+    asked = await browser.post(str(session.url), data={**CARD, "card_number": "4000002500003155"})
+    bank = sandbox.url + asked.headers["location"]
+    assert "Confirm your card" in (await browser.get(bank)).text
+    assert "unable to authenticate" in (await browser.post(bank, data={"answer": "fail"})).text
+    await browser.post(str(session.url), data={**CARD, "card_number": "4000002500003155"})
+    saved = await browser.post(bank, data={"answer": "complete"})
+    assert saved.headers["location"] == f"http://shop.test/saved?session_id={session.id}"
+    done = await client.v1.checkout.sessions.retrieve_async(session.id, {"expand": ["setup_intent"]})
+    intent: Any = done.setup_intent
+    assert (done.status, done.payment_status, done.payment_intent) == ("complete", "no_payment_required", None)
+    assert (intent.status, intent.customer, intent.metadata.account_id) == ("succeeded", done.customer, "acme")
+    assert [t for t in types(sandbox) if t.startswith(("charge", "payment_intent"))] == []
+    assert types(sandbox)[-1] == "checkout.session.completed"
+    assert f"{session.id[:16]}" in (await browser.get(f"{sandbox.url}/sandbox/")).text
+    paid = await pay(client, intent.payment_method, customer=done.customer, off_session=True, return_url=None)
+    assert paid.status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("change", "param"), [({"currency": None}, "currency"), ({"line_items": [{"price": "price_x"}]}, "line_items")]
+)
+async def test_a_setup_session_has_a_currency_and_sells_nothing(
+    client: stripe.StripeClient, change: dict[str, Any], param: str
+) -> None:
+    if "line_items" in change:
+        change = {"line_items": [{"price": (await seed(client)).id}]}
+    params: Any = {"mode": "setup", "currency": "usd", "success_url": "http://shop.test/", **change}
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await client.v1.checkout.sessions.create_async({k: v for k, v in params.items() if v is not None})
+    assert refused.value.param == param
