@@ -42,6 +42,7 @@ class _PlanRow(BaseModel):
     price_yearly: str | None = None
     stripe_price_yearly: str | None = None
     stripe_price_yearly_env: str | None = None
+    trial_days: int = 0
 
 
 class _PackRow(BaseModel):
@@ -53,6 +54,8 @@ class _PackRow(BaseModel):
     price: str
     stripe_price: str | None = None
     stripe_price_env: str | None = None
+    max_quantity: int = 1
+    promotion_codes: bool = False
 
 
 class _CatalogueFile(BaseModel):
@@ -103,6 +106,7 @@ def _plan(row: _PlanRow, env: Mapping[str, str], problems: list[Problem], requir
             row.stripe_price_yearly, row.stripe_price_yearly_env, env, problems, required
         ),
         price_yearly=None if row.price_yearly is None else Money.parse(row.price_yearly),
+        trial_days=row.trial_days,
     )
 
 
@@ -110,7 +114,15 @@ def _pack(row: _PackRow, env: Mapping[str, str], problems: list[Problem], requir
     price = _stripe_price(row.stripe_price, row.stripe_price_env, env, problems, required)
     if price is None:
         raise InvalidInput(f"pack {row.id!r} needs stripe_price or stripe_price_env")
-    return Pack(row.id, credits=row.credits, price=row.price, stripe_price=price, title=row.title)
+    return Pack(
+        row.id,
+        credits=row.credits,
+        price=row.price,
+        stripe_price=price,
+        title=row.title,
+        max_quantity=row.max_quantity,
+        promotion_codes=row.promotion_codes,
+    )
 
 
 def _stripe_price(

@@ -2,7 +2,6 @@
 decides what arrives, how often and in which order."""
 
 import json
-import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from sqlalchemy import Executable, text
 from stripe_sandbox import Sandbox, SandboxServer
 from stripe_sandbox.delivery import signature
 from tallystick.billing import Billing, BillingSettings, Purchase
-from tallystick.clock import system_clock
+from tallystick.clock import Clock, system_clock
 from tallystick.database.engine import Database
 from tallystick.domain.account import Account
 from tallystick.domain.catalogue import Catalogue
@@ -41,6 +40,7 @@ class Shop:
     url: str
     stripe: stripe.StripeClient
     settings: BillingSettings
+    clock: Clock = system_clock
     delivered: set[str] = field(default_factory=set)
 
     async def open(self, account_id: str = "acme", plan: str = "plus") -> str:
@@ -76,7 +76,7 @@ class Shop:
 
     async def receive(self, event: dict[str, Any], secret: str = SECRET, at: float | None = None) -> None:
         body = json.dumps(event).encode()
-        await self.billing.receive_webhook(body, signature(body, secret, int(at or time.time())))
+        await self.billing.receive_webhook(body, signature(body, secret, int(at or self.clock().timestamp())))
 
     async def sql(self, statement: str | Executable) -> None:
         executable = text(statement) if isinstance(statement, str) else statement
@@ -102,7 +102,7 @@ def seed(sandbox: Sandbox) -> None:
 
 @asynccontextmanager
 async def make_shop(
-    database_url: str, catalogue: Catalogue, server: SandboxServer, **settings: Any
+    database_url: str, catalogue: Catalogue, server: SandboxServer, clock: Clock = system_clock, **settings: Any
 ) -> AsyncIterator[Shop]:
     given: dict[str, Any] = {
         "secret_key": "sk_test_1",
@@ -113,10 +113,10 @@ async def make_shop(
     }
     checked = BillingSettings(**given)
     database = Database.connect(database_url)
-    ledger = await Ledger.open(database_url, catalogue, system_clock)
-    billing = Billing(checked, database, ledger, catalogue, system_clock)
+    ledger = await Ledger.open(database_url, catalogue, clock)
+    billing = Billing(checked, database, ledger, catalogue, clock)
     try:
-        yield Shop(billing, ledger, database, server.sandbox, server.url, make_client(server.url), checked)
+        yield Shop(billing, ledger, database, server.sandbox, server.url, make_client(server.url), checked, clock)
     finally:
         await billing.close()
         await ledger.close()

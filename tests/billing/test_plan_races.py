@@ -1,6 +1,7 @@
 """S15, S16, S27: plans when two processes, two subscriptions or a price that has left the catalogue are about."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ async def test_s27_an_older_answer_of_stripe_does_not_overwrite_a_newer_one(
     ask = api.subscription
 
     async def answer_late(subscription_id: str) -> dict[str, Any]:
+        monkeypatch.undo()
         old = await ask(subscription_id)
         assert old["status"] == "active"
         await shop.stripe.v1.subscriptions.cancel_async(id)
@@ -93,6 +95,48 @@ async def test_s27_an_older_answer_of_stripe_does_not_overwrite_a_newer_one(
     monkeypatch.setattr(api, "subscription", answer_late)
     await shop.billing._subscriptions.sync(id)
     assert (await shop.account()).plan == "free"
+    kept = await shop.billing.subscription("acme")
+    assert kept is not None
+    assert kept.status == "canceled"
+
+
+async def test_s27_of_two_first_looks_the_one_that_asked_last_is_kept(
+    shop: Shop, other: Billing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.open(plan="free")
+    started = await shop.billing.start_plan_checkout("acme", plan="plus")
+    assert await shop.pay(started.url) == 303
+    (subscription,) = shop.sandbox.store.newest_first("subscription")
+    api = shop.billing._subscriptions._api
+    ask = api.subscription
+
+    async def answer_late(subscription_id: str) -> dict[str, Any]:
+        monkeypatch.undo()
+        old = await ask(subscription_id)
+        await shop.stripe.v1.subscriptions.cancel_async(subscription_id)
+        await other._subscriptions.sync(subscription_id)
+        return old
+
+    monkeypatch.setattr(api, "subscription", answer_late)
+    await shop.billing._subscriptions.sync(subscription["id"])
+    kept = await shop.billing.subscription("acme")
+    assert kept is not None
+    assert (kept.status, (await shop.account()).plan) == ("canceled", "free")
+
+
+async def test_s27_a_process_whose_clock_is_behind_does_not_keep_an_old_answer(
+    shop: Shop, catalogue: Catalogue
+) -> None:
+    await shop.open(plan="free")
+    id = await subscribe(shop)
+    behind = Billing(
+        shop.settings, shop.database, shop.ledger, catalogue, lambda: system_clock() - timedelta(hours=1)
+    )
+    try:
+        await shop.stripe.v1.subscriptions.cancel_async(id)
+        await behind._subscriptions.sync(id)
+    finally:
+        await behind.close()
     kept = await shop.billing.subscription("acme")
     assert kept is not None
     assert kept.status == "canceled"

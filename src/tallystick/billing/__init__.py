@@ -8,7 +8,7 @@ from tallystick.billing.purchases import Purchase, PurchaseStatus
 from tallystick.billing.refunds import Refund, RefundQuote, RefundStatus
 from tallystick.billing.report import Report
 from tallystick.billing.stripe_api import BillingSettings
-from tallystick.billing.subscriptions import Subscription
+from tallystick.billing.subscription_table import Subscription
 
 __all__ = [
     "HANDLED_EVENTS",

@@ -10,16 +10,18 @@ import structlog
 from tallystick.billing.checkout import Checkout, StartedCheckout
 from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.customers import Customers
-from tallystick.billing.errors import StripeRejected, UnknownPurchase
+from tallystick.billing.errors import NeedsOperator, StripeRejected, UnknownPurchase
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import Handler, Inbox
 from tallystick.billing.inbox_table import EventStatus, StoredEvent
+from tallystick.billing.portal import Portal
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
 from tallystick.billing.reconciliation import MAX_CALLS, Reconciliation, Watch
 from tallystick.billing.refunds import Refund, RefundQuote, Refunds
 from tallystick.billing.report import Report
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
-from tallystick.billing.subscriptions import Subscription, Subscriptions
+from tallystick.billing.subscription_table import Subscription, SubscriptionTable
+from tallystick.billing.subscriptions import Subscriptions
 from tallystick.billing.walks import Walk, Walks
 from tallystick.billing.webhooks import verify
 from tallystick.clock import Clock
@@ -50,12 +52,16 @@ class Billing:
         self._clock = clock
         self._api = StripeApi(settings)
         self._purchases = Purchases(database, clock)
-        customers = Customers(database, self._api, clock)
-        self._checkout = Checkout(settings, self._api, ledger, catalogue, self._purchases, customers, clock)
+        customers = Customers(database, self._api, ledger, clock)
+        table = SubscriptionTable(database, catalogue, clock)
+        self._portal = Portal(settings, self._api, catalogue, customers, table)
+        self._checkout = Checkout(
+            settings, self._api, ledger, catalogue, self._purchases, customers, table, self._portal, clock
+        )
         self._fulfilment = Fulfilment(settings, self._api, ledger, self._purchases, customers)
         self._clawbacks = Clawbacks(self._api, ledger, self._purchases, self._fulfilment)
         self._refunds = Refunds(database, self._api, ledger, self._purchases, self._clawbacks, clock)
-        self._subscriptions = Subscriptions(self._api, database, ledger, catalogue, customers, clock)
+        self._subscriptions = Subscriptions(self._api, table, ledger, catalogue, customers, clock)
         self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, clock)
         self._walks = Walks(database, clock)
         self._reconciliation = Reconciliation(
@@ -81,9 +87,15 @@ class Billing:
         """Start the purchase of a pack; see Checkout.of_pack for what it raises."""
         return await self._checkout.of_pack(account_id, pack_id, email)
 
-    async def start_plan_checkout(self, account_id: str, *, plan: str, email: str | None = None) -> StartedCheckout:
-        """Start a subscription to a plan; see Checkout.of_plan for what it raises."""
-        return await self._checkout.of_plan(account_id, plan, email)
+    async def start_plan_checkout(
+        self, account_id: str, *, plan: str, interval: str | None = None, email: str | None = None
+    ) -> StartedCheckout:
+        """Start a subscription to a plan, or the change of the one there is; see Checkout.of_plan."""
+        return await self._checkout.of_plan(account_id, plan, interval, email)
+
+    async def open_portal(self, account_id: str) -> str:
+        """The address of the account's customer portal at Stripe. Raises NoCustomer."""
+        return await self._portal.open(account_id)
 
     async def fulfil(self, checkout_session_id: str) -> Purchase | None:
         """Bring the purchase of a session to where Stripe says it is (S21); see Fulfilment.fulfil."""
@@ -100,8 +112,12 @@ class Billing:
             return purchase
 
     async def purchase_of_session(self, account_id: str, checkout_session_id: str) -> Purchase:
-        """The same without asking Stripe: as we last knew it. Raises UnknownPurchase."""
+        """The same as we last knew it. Stripe is asked only of a session that is new to us. Raises UnknownPurchase."""
         purchase = await self._purchases.of_session(checkout_session_id)
+        if purchase is None and checkout_session_id.startswith("cs_"):
+            # It may go on from one that has expired.
+            with suppress(StripeRejected, NeedsOperator):
+                purchase = await self._fulfilment.fulfil(checkout_session_id)
         if purchase is None or purchase.account_id != account_id:
             raise UnknownPurchase
         return purchase
@@ -232,10 +248,15 @@ _ACTS: dict[str, Callable[[Billing], Handler]] = {
     "refund.updated": lambda billing: billing._clawbacks.of_refund,
     "refund.failed": lambda billing: billing._clawbacks.of_refund,
     "radar.early_fraud_warning.created": lambda billing: billing._clawbacks.of_warning,
-    "invoice.paid": lambda billing: billing._subscriptions.invoice_paid,
+    "invoice.paid": lambda billing: billing._subscriptions.invoice_changed,
+    "invoice.payment_failed": lambda billing: billing._subscriptions.invoice_changed,
     "customer.subscription.created": lambda billing: billing._subscriptions.sync,
     "customer.subscription.updated": lambda billing: billing._subscriptions.sync,
     "customer.subscription.deleted": lambda billing: billing._subscriptions.sync,
+    "customer.subscription.paused": lambda billing: billing._subscriptions.sync,
+    "customer.subscription.resumed": lambda billing: billing._subscriptions.sync,
+    "customer.updated": lambda billing: billing._subscriptions.customer_changed,
+    "customer.deleted": lambda billing: billing._subscriptions.customer_gone,
 }
 
 HANDLED_EVENTS = tuple(_ACTS)

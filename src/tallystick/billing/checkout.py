@@ -16,17 +16,22 @@ from tallystick.billing.errors import (
     UnknownPack,
 )
 from tallystick.billing.locks import Locks
+from tallystick.billing.portal import Portal
 from tallystick.billing.purchases import Purchases, new_purchase_id
+from tallystick.billing.story import GOOD
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
-from tallystick.billing.subscriptions import LIVE
+from tallystick.billing.subscription_table import SubscriptionTable
 from tallystick.clock import Clock
 from tallystick.domain.amounts import Money
-from tallystick.domain.catalogue import Catalogue, Pack, Plan
+from tallystick.domain.catalogue import Catalogue, Pack, PlanPrice
 from tallystick.domain.errors import UnknownPlan
 from tallystick.ledger import Ledger
 
 SESSION_LIFETIME = timedelta(hours=2)
 """How long a buyer may take. Stripe allows 30 minutes to 24 hours."""
+
+CHARGED = GOOD | {"past_due", "unpaid"}
+"""Statuses of a subscription that is, or can again be, charged for: there must be no second one beside it."""
 
 REUSE_MARGIN = timedelta(minutes=10)
 """A session is handed out again only if it still lives this long."""
@@ -53,6 +58,8 @@ class Checkout:
         catalogue: Catalogue,
         purchases: Purchases,
         customers: Customers,
+        subscriptions: SubscriptionTable,
+        portal: Portal,
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -61,6 +68,8 @@ class Checkout:
         self._catalogue = catalogue
         self._purchases = purchases
         self._customers = customers
+        self._subscriptions = subscriptions
+        self._portal = portal
         self._clock = clock
         self._one_at_a_time = Locks()
 
@@ -84,47 +93,72 @@ class Checkout:
                 return StartedCheckout(reusable.checkout_url, reusable.id)
             return await self._start(account_id, pack, email)
 
-    async def of_plan(self, account_id: str, plan_name: str, email: str | None) -> StartedCheckout:
-        """Start a subscription to a plan. Raises UnknownPlan, PlanNotForSale, AlreadyOnPlan, and as above.
+    async def of_plan(
+        self, account_id: str, plan_name: str, interval: str | None, email: str | None
+    ) -> StartedCheckout:
+        """Start a subscription to a plan, billed every `interval` (default: the plan's first price).
 
-        Two clicks must not end in two subscriptions that both charge every month, so Stripe is asked what
-        there is: our own books learn of a payment only when its event arrives.
+        Whoever has one already is sent to the portal's page that confirms the change of it: two clicks must
+        not end in two subscriptions that both charge. So Stripe is asked what there is: our own books learn of
+        a payment only when its event arrives. Raises UnknownPlan, PlanNotForSale, AlreadyOnPlan, and as above.
         """
         plan = self._catalogue.plan(plan_name)
         if plan is None:
             raise UnknownPlan(plan_name, tuple(plan.name for plan in self._catalogue.plans))
-        if not plan.prices:
-            raise PlanNotForSale(plan_name)
-        price = plan.prices[0].stripe_price
+        price = plan.price_for(interval)
+        if price is None:
+            raise PlanNotForSale(plan_name, interval)
         account = await self._ledger.account(account_id)
-        if account.plan == plan_name:
-            raise AlreadyOnPlan(plan_name)
         async with self._one_at_a_time.of(account_id):
             customer = await self._customers.ensure(account_id, email)
-            if await self._is_subscribed(customer, plan):
+            running = await self._running(account_id, customer)
+            if running is None and account.plan == plan_name:
                 raise AlreadyOnPlan(plan_name)
-            open_one = await self._open_plan_session(customer, price)
+            if running is not None:
+                return await self._change(running, price, interval)
+            open_one = await self._open_plan_session(customer, price.stripe_price)
             if open_one is not None:
                 return StartedCheckout(open_one["url"], None)
-            metadata = {"account_id": account_id, "plan": plan_name, "price": price}
-            params = {
-                **await self._common(account_id, email, price),
-                "mode": "subscription",
-                "metadata": metadata,
-                "subscription_data": {"metadata": metadata},
-                "success_url": self._return_url(self._settings.plan_success_path),
-            }
-            session = await self._api.create_session(params, f"tallystick-plan-{uuid.uuid4()}")
-            return StartedCheckout(session["url"], None)
+            return await self._subscribe(account_id, customer, price)
 
-    async def _is_subscribed(self, customer: str, plan: Plan) -> bool:
-        sold_under = {price.stripe_price for price in plan.prices}
-        return any(
-            item["price"]["id"] in sold_under
-            for subscription in await self._api.subscriptions_of(customer)
-            if subscription["status"] in LIVE
-            for item in subscription["items"]["data"]
-        )
+    async def _running(self, account_id: str, customer: str) -> dict[str, Any] | None:
+        """The account's subscription to a plan of ours that is charged for, also of another customer than this one."""
+        for subscription in await self._api.subscriptions_of(customer):
+            sold = map(self._catalogue.sold_as, (item["price"]["id"] for item in subscription["items"]["data"]))
+            if subscription["status"] in CHARGED and any(sold):
+                return subscription
+        for known in await self._subscriptions.of_account(account_id):
+            if known.status in CHARGED:
+                return await self._api.subscription(known.id)
+        return None
+
+    async def _change(self, running: dict[str, Any], price: PlanPrice, interval: str | None) -> StartedCheckout:
+        now = [self._catalogue.sold_as(item["price"]["id"]) for item in running["items"]["data"]]
+        if any(sold is not None and sold.plan == price.plan and interval in (None, sold.interval) for sold in now):
+            raise AlreadyOnPlan(price.plan.name)
+        if running["status"] not in GOOD:
+            # What is owed comes first; the portal shows it.
+            return StartedCheckout(await self._portal.visit(running["customer"]), None)
+        return StartedCheckout(await self._portal.change(running, price.stripe_price), None)
+
+    async def _subscribe(self, account_id: str, customer: str, price: PlanPrice) -> StartedCheckout:
+        plan = price.plan
+        metadata = {"account_id": account_id, "plan": plan.name, "price": price.stripe_price}
+        data: dict[str, Any] = {"metadata": metadata}
+        if plan.trial_days and not await self._had_subscription(account_id, customer):
+            data["trial_period_days"] = plan.trial_days
+        params = {
+            **self._common(account_id, customer, {"price": price.stripe_price, "quantity": 1}),
+            "mode": "subscription",
+            "metadata": metadata,
+            "subscription_data": data,
+            "success_url": self._return_url(self._settings.plan_success_path),
+        }
+        session = await self._api.create_session(params, f"tallystick-plan-{uuid.uuid4()}")
+        return StartedCheckout(session["url"], None)
+
+    async def _had_subscription(self, account_id: str, customer: str) -> bool:
+        return bool(await self._subscriptions.of_account(account_id)) or await self._api.had_subscription(customer)
 
     async def _open_plan_session(self, customer: str, price: str) -> dict[str, Any] | None:
         """A checkout of the same plan at the same price that is still open, to be used again."""
@@ -145,16 +179,24 @@ class Checkout:
             "credits": str(pack.credits),
         }
         expires_at = self._clock() + SESSION_LIFETIME
-        params = {
-            **await self._common(account_id, email, pack.stripe_price),
+        line: dict[str, Any] = {"price": pack.stripe_price, "quantity": 1}
+        if pack.max_quantity > 1:
+            line["adjustable_quantity"] = {"enabled": True, "minimum": 1, "maximum": pack.max_quantity}
+        params: dict[str, Any] = {
+            **self._common(account_id, await self._customers.ensure(account_id, email), line),
             "mode": "payment",
             "metadata": metadata,
             "payment_intent_data": {"metadata": metadata},
             "success_url": self._return_url(self._settings.success_path),
             "expires_at": int(expires_at.timestamp()),
+            "after_expiration": {
+                "recovery": {"enabled": True, "allow_promotion_codes": pack.promotion_codes},
+            },
         }
+        if pack.promotion_codes:
+            params["allow_promotion_codes"] = True
         session = await self._api.create_session(params, f"tallystick-{purchase_id}")
-        found = Money(session["amount_total"], session["currency"].upper())
+        found = Money(session["amount_subtotal"], session["currency"].upper())
         if found != pack.price:
             await self._api.expire_session(session["id"])
             log.error("price_mismatch", pack_id=pack.id, stripe_price=pack.stripe_price)
@@ -163,11 +205,11 @@ class Checkout:
         log.info("purchase_started", purchase_id=purchase.id, account_id=account_id, pack_id=pack.id)
         return StartedCheckout(purchase.checkout_url, purchase.id)
 
-    async def _common(self, account_id: str, email: str | None, price: str) -> dict[str, Any]:
+    def _common(self, account_id: str, customer: str, line: dict[str, Any]) -> dict[str, Any]:
         return {
-            "customer": await self._customers.ensure(account_id, email),
+            "customer": customer,
             "client_reference_id": client_reference(account_id),
-            "line_items": [{"price": price, "quantity": 1}],
+            "line_items": [line],
             "cancel_url": f"{self._settings.base_url}{self._settings.cancel_path}?purchase=cancelled",
         }
 

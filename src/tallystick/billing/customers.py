@@ -1,14 +1,19 @@
-"""Our customer at Stripe for each account: made once, then kept."""
+"""Our customer at Stripe for each account: made once, kept, and made anew when it was deleted there."""
 
 import hashlib
 
-from sqlalchemy import select
+import structlog
+from sqlalchemy import Connection, Table, delete, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
-from tallystick.database.tables import customers
+from tallystick.database.tables import customers, other_customers
+from tallystick.domain.errors import UnknownAccount
+from tallystick.ledger import Ledger
+
+log = structlog.get_logger(__name__)
 
 
 def client_reference(account_id: str) -> str:
@@ -17,33 +22,62 @@ def client_reference(account_id: str) -> str:
 
 
 class Customers:
-    """Which customer of Stripe belongs to which account."""
+    """Which customers of Stripe belong to which account.
 
-    def __init__(self, database: Database, api: StripeApi, clock: Clock) -> None:
+    An account has one that its checkouts use. Others may belong to it too: a former one that was deleted, or
+    a double that somebody made in the dashboard.
+    """
+
+    def __init__(self, database: Database, api: StripeApi, ledger: Ledger, clock: Clock) -> None:
         self._database = database
         self._api = api
+        self._ledger = ledger
         self._clock = clock
 
     async def of_account(self, account_id: str) -> str | None:
-        """The account's customer id at Stripe, if it has one."""
+        """The customer id at Stripe that the account's checkouts use, if it has one."""
         query = select(customers.c.stripe_customer_id).where(customers.c.account_id == account_id)
         return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
 
-    async def account_of(self, stripe_customer_id: str) -> str | None:
-        """The account that a customer of Stripe belongs to, if it is one of ours."""
-        query = select(customers.c.account_id).where(customers.c.stripe_customer_id == stripe_customer_id)
-        return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
+    async def is_known(self, stripe_customer_id: str) -> bool:
+        """Whether our own books say whose customer that is."""
+        return await self._kept(stripe_customer_id) is not None
 
-    async def ensure(self, account_id: str, email: str | None) -> str:
-        """The account's customer, made now if it has none. Several callers end with the same one."""
-        known = await self.of_account(account_id)
+    async def account_of(self, stripe_customer_id: str) -> str | None:
+        """The account that a customer of Stripe belongs to, if it is one of ours.
+
+        One that we do not know belongs to the account that its metadata names: only whoever has the secret
+        key can write that. It is kept.
+        """
+        known = await self._kept(stripe_customer_id)
         if known is not None:
             return known
-        fingerprint = hashlib.sha256(f"{account_id}\n{email}".encode()).hexdigest()[:32]
+        customer = await self._api.customer(stripe_customer_id)
+        named = ((customer or {}).get("metadata") or {}).get("account_id")
+        if named is None or not await self._is_account(named):
+            return None
+        log.warning("customer_doubled", account_id=named, stripe_customer_id=stripe_customer_id)
+        await self._database.write(lambda connection: self._remember(connection, named, stripe_customer_id))
+        return str(named)
+
+    async def ensure(self, account_id: str, email: str | None) -> str:
+        """The account's customer, made now if it has none, or none that is still there at Stripe.
+
+        An `email` that has changed is changed there too. Several callers end with the same customer.
+        """
+        known = await self.of_account(account_id)
+        if known is not None:
+            customer = await self._api.customer(known)
+            if customer is not None:
+                if email is not None and customer.get("email") != email:
+                    await self._api.update_customer(known, email)
+                return known
+            await self.forget(known)
+        # The one before is part of the key: Stripe would answer with that one again.
+        fingerprint = hashlib.sha256(f"{account_id}\n{email}\n{known or ''}".encode()).hexdigest()[:32]
         made = await self._api.create_customer(account_id, email, f"tallystick-customer-{fingerprint}")
-        dialect = postgresql if self._database.dialect == "postgresql" else sqlite
         adding = (
-            dialect.insert(customers)
+            self._insert(customers)
             .values(account_id=account_id, stripe_customer_id=made["id"], created_at=self._clock())
             .on_conflict_do_nothing(index_elements=["account_id"])
         )
@@ -52,3 +86,43 @@ class Customers:
         if kept is None:
             raise LookupError(f"the customer of {account_id} was just written")
         return kept
+
+    async def forget(self, stripe_customer_id: str) -> None:
+        """Use a customer for no more checkouts. What still comes from Stripe about it is still its account's."""
+        gone = delete(customers).where(customers.c.stripe_customer_id == stripe_customer_id)
+
+        def put_aside(connection: Connection) -> str | None:
+            account_id = connection.execute(gone.returning(customers.c.account_id)).scalar_one_or_none()
+            if account_id is not None:
+                self._remember(connection, account_id, stripe_customer_id)
+            return account_id
+
+        account_id = await self._database.write(put_aside)
+        if account_id is not None:
+            log.warning("customer_deleted", account_id=account_id, stripe_customer_id=stripe_customer_id)
+
+    async def _kept(self, stripe_customer_id: str) -> str | None:
+        query = union_all(
+            *(
+                select(table.c.account_id).where(table.c.stripe_customer_id == stripe_customer_id)
+                for table in (customers, other_customers)
+            )
+        ).limit(1)
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
+
+    def _remember(self, connection: Connection, account_id: str, stripe_customer_id: str) -> None:
+        connection.execute(
+            self._insert(other_customers)
+            .values(stripe_customer_id=stripe_customer_id, account_id=account_id)
+            .on_conflict_do_nothing(index_elements=["stripe_customer_id"])
+        )
+
+    async def _is_account(self, account_id: str) -> bool:
+        try:
+            await self._ledger.account(account_id)
+        except UnknownAccount:
+            return False
+        return True
+
+    def _insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        return postgresql.insert(table) if self._database.dialect == "postgresql" else sqlite.insert(table)

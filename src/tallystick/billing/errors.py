@@ -39,8 +39,11 @@ class PlanNotForSale(Refusal):
 
     code = "plan_not_for_sale"
 
-    def __init__(self, plan: str) -> None:
-        super().__init__(f"Plan {plan!r} is not sold by subscription. Nothing was charged.", plan=plan)
+    def __init__(self, plan: str, interval: str | None) -> None:
+        each = f" by the {interval}" if interval else ""
+        super().__init__(
+            f"Plan {plan!r} is not sold by subscription{each}. Nothing was charged.", plan=plan, interval=interval
+        )
 
 
 class AlreadyOnPlan(Refusal):
@@ -50,6 +53,19 @@ class AlreadyOnPlan(Refusal):
 
     def __init__(self, plan: str) -> None:
         super().__init__(f"This account is on {plan.upper()} already. Nothing was charged.", plan=plan)
+
+
+class NoCustomer(Refusal):
+    """The account has never paid for anything, so Stripe knows no customer to show a portal to."""
+
+    code = "no_customer"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is nothing to manage yet: this account has no subscription and has bought nothing. "
+            "Nothing was changed. Start with a plan or a pack.",
+            upgrade="/api/stripe/create-plan-checkout",
+        )
 
 
 class UnknownPurchase(Refusal):

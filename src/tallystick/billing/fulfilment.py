@@ -4,11 +4,13 @@ from typing import Any
 
 import structlog
 
-from tallystick.billing.customers import Customers, client_reference
+from tallystick.billing.agreement import disagreement, quantity_of
+from tallystick.billing.customers import Customers
 from tallystick.billing.errors import NeedsOperator
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.domain.account import GrantKind
+from tallystick.domain.amounts import Money
 from tallystick.domain.commands import GrantBonus
 from tallystick.domain.errors import Refusal
 from tallystick.ledger import Ledger
@@ -54,15 +56,27 @@ class Fulfilment:
             return purchase
         session = await self._api.session(checkout_session_id)
         if purchase is None:
+            purchase = await self._recovered(session)
+        if purchase is None:
             _check_not_ours(session)
             return None
-        problem = await self._disagreement(purchase, session)
+        if purchase.checkout_session_id != checkout_session_id:
+            # A checkout that goes on from an expired one, and has not been paid: the purchase is as it was.
+            return purchase
+        problem = disagreement(
+            purchase,
+            session,
+            livemode=self._settings.livemode,
+            account_id=await self._customers.account_of(session["customer"]) if session["customer"] else None,
+        )
         if problem is not None:
             return await self._review(purchase, session, problem)
         if session["payment_status"] in PAID and session["status"] == "complete":
             return await self._credit(purchase, session)
         if session["status"] == "expired":
-            return await self._purchases.move(purchase, PurchaseStatus.EXPIRED, leaving=_UNSETTLED)
+            return await self._purchases.move(
+                purchase, PurchaseStatus.EXPIRED, leaving=_UNSETTLED, recovery_url=_recovery_url(session)
+            )
         if session["status"] == "complete":
             purchase = await self._purchases.move(
                 purchase,
@@ -74,10 +88,30 @@ class Fulfilment:
                 return await self._fail(purchase)
         return purchase
 
+    async def _recovered(self, session: dict[str, Any]) -> Purchase | None:
+        """The purchase whose expired checkout this session goes on from. Once completed it takes its place.
+
+        Raises NeedsOperator when the purchase was paid by another session already: then this is paid twice.
+        """
+        if session.get("recovered_from") is None:
+            return None
+        purchase = await self._purchases.get((session.get("metadata") or {}).get("purchase_id", ""))
+        if purchase is None or session["status"] != "complete":
+            return purchase
+        taken = await self._purchases.take_up(purchase, session, leaving=_CREDITABLE)
+        if taken.checkout_session_id != session["id"] and session["payment_status"] in PAID:
+            log.error("purchase_paid_twice", purchase_id=purchase.id, checkout_session_id=session["id"])
+            raise NeedsOperator(
+                f"Checkout session {session['id']} was paid for purchase {purchase.id}, which is {taken.status} by "
+                f"session {taken.checkout_session_id} already. Nothing was credited for it. Refund it, or grant its "
+                "credits by hand."
+            )
+        return taken
+
     async def payment_failed(self, checkout_session_id: str) -> Purchase | None:
         """A delayed payment did not come. Looks at Stripe first: it may have been paid after all (S21)."""
         purchase = await self.fulfil(checkout_session_id)
-        if purchase is None or purchase.is_settled:
+        if purchase is None or purchase.is_settled or purchase.checkout_session_id != checkout_session_id:
             return purchase
         return await self._fail(purchase)
 
@@ -100,12 +134,15 @@ class Fulfilment:
         )
 
     async def _credit(self, purchase: Purchase, session: dict[str, Any]) -> Purchase:
+        quantity = quantity_of(session) or purchase.quantity
+        credits = purchase.credits_each * quantity
+        paid = Money(session["amount_total"], purchase.price.currency)
         grant = GrantBonus(
             account_id=purchase.account_id,
             key=purchase.ledger_key,
-            credits=purchase.credits,
+            credits=credits,
             kind=GrantKind.BOUGHT,
-            reason=f"Bought {purchase.credits:,} credits for {purchase.price}",
+            reason=f"Bought {credits:,} credits for {paid}",
             reference=purchase.id,
         )
         try:
@@ -118,6 +155,9 @@ class Fulfilment:
             PurchaseStatus.CREDITED,
             leaving=_CREDITABLE,
             entry_seq=receipt.entry.seq,
+            quantity=quantity,
+            credits=credits,
+            amount_minor=purchase.minor_each * quantity,
             payment_intent_id=_intent_id(session),
             problem=None,
         )
@@ -126,43 +166,20 @@ class Fulfilment:
                 "purchase_credited",
                 purchase_id=purchase.id,
                 account_id=purchase.account_id,
-                credits=purchase.credits,
+                credits=credits,
             )
         return credited
-
-    async def _disagreement(self, purchase: Purchase, session: dict[str, Any]) -> str | None:
-        """What Stripe reports otherwise than the purchase has it, in words, or None (S20)."""
-        metadata = session.get("metadata") or {}
-        lines = (session.get("line_items") or {}).get("data", [])
-        line = lines[0] if len(lines) == 1 else {}
-        intent = session["payment_intent"] or {"metadata": metadata}
-        expected = {
-            "mode": (session["mode"], "payment"),
-            "livemode": (session["livemode"], self._settings.livemode),
-            "client_reference_id": (session["client_reference_id"], client_reference(purchase.account_id)),
-            "customer": (session["customer"], await self._customers.of_account(purchase.account_id)),
-            "currency": (session["currency"], purchase.price.currency.lower()),
-            "amount": (session["amount_total"], purchase.price.minor),
-            "number of lines": (len(lines), 1),
-            "price": ((line.get("price") or {}).get("id"), purchase.stripe_price),
-            "quantity": (line.get("quantity"), purchase.quantity),
-            "metadata purchase_id": (metadata.get("purchase_id"), purchase.id),
-            "payment's purchase_id": (intent["metadata"].get("purchase_id"), purchase.id),
-            "metadata account_id": (metadata.get("account_id"), purchase.account_id),
-            "metadata pack_id": (metadata.get("pack_id"), purchase.pack_id),
-            "metadata credits": (metadata.get("credits"), str(purchase.credits)),
-        }
-        wrong = [
-            f"{name} is {found!r} at Stripe and {wanted!r} in the purchase"
-            for name, (found, wanted) in expected.items()
-            if found != wanted
-        ]
-        return "; ".join(wrong) or None
 
 
 def _intent_id(session: dict[str, Any]) -> str | None:
     intent = session["payment_intent"]
     return None if intent is None else str(intent["id"])
+
+
+def _recovery_url(session: dict[str, Any]) -> str | None:
+    recovery = (session.get("after_expiration") or {}).get("recovery") or {}
+    found: str | None = recovery.get("url")
+    return found
 
 
 def _check_not_ours(session: dict[str, Any]) -> None:

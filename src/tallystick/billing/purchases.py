@@ -33,6 +33,8 @@ class Purchase:
 
     `refunded_minor` of its price was given back and `clawed_back` of its credits taken back, as we last saw
     it; `dispute` is the status of its dispute at Stripe, or `early_fraud_warning`.
+    Until it is credited the buyer may still choose up to `max_quantity` packs, and a promotion code if
+    `promotion_codes` says so. `recovery_url` leads back to a checkout that has expired.
     """
 
     id: str
@@ -42,9 +44,12 @@ class Purchase:
     price: Money
     stripe_price: str
     quantity: int
+    max_quantity: int
+    promotion_codes: bool
     status: PurchaseStatus
     checkout_session_id: str
     checkout_url: str
+    recovery_url: str | None
     payment_intent_id: str | None
     problem: str | None
     entry_seq: int | None
@@ -61,6 +66,16 @@ class Purchase:
     def is_settled(self) -> bool:
         """True when neither time nor Stripe changes it any more."""
         return self.status not in (PurchaseStatus.OPEN, PurchaseStatus.PENDING)
+
+    @property
+    def credits_each(self) -> int:
+        """The credits of one pack."""
+        return self.credits // self.quantity
+
+    @property
+    def minor_each(self) -> int:
+        """The price of one pack in minor units, before discount and tax."""
+        return self.price.minor // self.quantity
 
     @property
     def ledger_key(self) -> str:
@@ -94,6 +109,8 @@ class Purchases:
             currency=pack.price.currency,
             stripe_price=pack.stripe_price,
             quantity=1,
+            max_quantity=pack.max_quantity,
+            promotion_codes=pack.promotion_codes,
             status=PurchaseStatus.OPEN,
             checkout_session_id=session["id"],
             checkout_url=session["url"],
@@ -150,6 +167,8 @@ class Purchases:
             purchases.c.credits == pack.credits,
             purchases.c.amount_minor == pack.price.minor,
             purchases.c.currency == pack.price.currency,
+            purchases.c.max_quantity == pack.max_quantity,
+            purchases.c.promotion_codes == pack.promotion_codes,
         )
         return found[0] if found else None
 
@@ -190,6 +209,14 @@ class Purchases:
         if found is None:
             raise LookupError(f"purchase {id} is gone")
         return found
+
+    async def take_up(
+        self, purchase: Purchase, session: dict[str, Any], *, leaving: Iterable[PurchaseStatus]
+    ) -> Purchase:
+        """Let a completed session take the place of the one that the purchase had, as `move` does."""
+        return await self.move(
+            purchase, PurchaseStatus.OPEN, leaving=leaving, checkout_session_id=session["id"], recovery_url=None
+        )
 
     async def _one(self, condition: Any) -> Purchase | None:
         found = await self._all(condition, limit=1)

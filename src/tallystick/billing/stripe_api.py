@@ -34,6 +34,7 @@ class BillingSettings:
     success_path: str = "/purchases/return"
     cancel_path: str = "/dashboard"
     plan_success_path: str = "/plan/return"
+    portal_return_path: str = "/settings"
 
     @property
     def livemode(self) -> bool:
@@ -66,6 +67,20 @@ class StripeApi:
             params["email"] = email
         return await _call(self._client.v1.customers.create_async(params, {"idempotency_key": key}))
 
+    async def customer(self, customer_id: str) -> dict[str, Any] | None:
+        """A customer as it is now, or None when it was deleted."""
+        try:
+            found = await _call(self._client.v1.customers.retrieve_async(customer_id))
+        except StripeRejected as error:
+            if error.details["stripe_code"] == "resource_missing":
+                return None
+            raise
+        return None if found.get("deleted") else found
+
+    async def update_customer(self, customer_id: str, email: str) -> dict[str, Any]:
+        """Change a customer's e-mail."""
+        return await _call(self._client.v1.customers.update_async(customer_id, {"email": email}))
+
     async def create_session(self, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Make a checkout session."""
         checked: Any = params
@@ -90,8 +105,18 @@ class StripeApi:
         return await _listed(self._client.v1.subscriptions.list_async({"customer": customer_id, "limit": 20}))
 
     async def invoice(self, invoice_id: str) -> dict[str, Any]:
-        """An invoice as it is now."""
-        return await _call(self._client.v1.invoices.retrieve_async(invoice_id))
+        """An invoice as it is now, with all of its lines."""
+        return await self._with_all_lines(await _call(self._client.v1.invoices.retrieve_async(invoice_id)))
+
+    async def invoices_of(self, subscription_id: str) -> list[dict[str, Any]]:
+        """The newest invoices of a subscription, newest first, each with all of its lines."""
+        found = await _listed(self._client.v1.invoices.list_async({"subscription": subscription_id, "limit": 20}))
+        return [await self._with_all_lines(invoice) for invoice in found]
+
+    async def waiting_items_of(self, customer_id: str) -> list[dict[str, Any]]:
+        """The newest invoice items of a customer that wait for an invoice."""
+        params: Any = {"customer": customer_id, "pending": True, "limit": 100}
+        return await _listed(self._client.v1.invoice_items.list_async(params))
 
     async def subscription(self, subscription_id: str) -> dict[str, Any]:
         """A subscription as it is now."""
@@ -156,6 +181,43 @@ class StripeApi:
         answer = await _call(lists[of](params if after is None else {**params, "starting_after": after}))
         found: list[dict[str, Any]] = answer["data"]
         return found, found[-1]["id"] if answer["has_more"] and found else None
+
+    async def had_subscription(self, customer_id: str) -> bool:
+        """Whether a customer has ever had a subscription."""
+        params: Any = {"customer": customer_id, "status": "all", "limit": 1}
+        return bool(await _listed(self._client.v1.subscriptions.list_async(params)))
+
+    async def price(self, price_id: str) -> dict[str, Any]:
+        """A price."""
+        return await _call(self._client.v1.prices.retrieve_async(price_id))
+
+    async def portal_configurations(self) -> list[dict[str, Any]]:
+        """The configurations of the customer portal that are in use."""
+        return await _listed(self._client.v1.billing_portal.configurations.list_async({"active": True, "limit": 100}))
+
+    async def create_portal_configuration(self, params: dict[str, Any], key: str) -> dict[str, Any]:
+        """Make a configuration of the customer portal."""
+        checked: Any = params
+        create = self._client.v1.billing_portal.configurations.create_async
+        return await _call(create(checked, {"idempotency_key": key}))
+
+    async def update_portal_configuration(self, id: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Change a configuration of the customer portal."""
+        checked: Any = params
+        return await _call(self._client.v1.billing_portal.configurations.update_async(id, checked))
+
+    async def open_portal(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Make a session of the customer portal."""
+        checked: Any = params
+        return await _call(self._client.v1.billing_portal.sessions.create_async(checked))
+
+    async def _with_all_lines(self, invoice: dict[str, Any]) -> dict[str, Any]:
+        lines = invoice["lines"]
+        while lines["has_more"]:
+            params: Any = {"limit": 100, "starting_after": lines["data"][-1]["id"]}
+            more = await _call(self._client.v1.invoices.line_items.list_async(invoice["id"], params))
+            lines |= {"data": [*lines["data"], *more["data"]], "has_more": more["has_more"]}
+        return invoice
 
 
 async def _listed(request: Awaitable[stripe.StripeObject]) -> list[dict[str, Any]]:

@@ -1,64 +1,42 @@
-"""PLUS itself: what Stripe's subscriptions and invoices mean for an account's plan and allowance (S15, S16)."""
+"""Subscriptions at Stripe and the accounts they carry: plan and allowance follow them (S15 to S17).
+
+Whatever woke it, `sync` looks at one subscription afresh and brings its account to where that is (S27). What
+it means is told by `story`, what was seen of it last is in `subscription_table`.
+"""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.billing.customers import Customers
 from tallystick.billing.locks import Locks
+from tallystick.billing.reading import Invoice, period_end_of, read_invoice, subscription_of
+from tallystick.billing.story import Command, Prices, carried_plan, commands, instant, plans_billed
 from tallystick.billing.stripe_api import StripeApi
+from tallystick.billing.subscription_table import Subscription, SubscriptionTable
 from tallystick.clock import Clock
-from tallystick.database.engine import Database
-from tallystick.database.tables import subscriptions
 from tallystick.domain.catalogue import Catalogue, Plan
-from tallystick.domain.commands import RenewAllowance, SetPlan
-from tallystick.domain.periods import Period
+from tallystick.domain.commands import SetPlan
 from tallystick.ledger import Ledger
-
-LIVE = frozenset({"active", "trialing", "past_due"})
-"""Statuses in which a subscription carries its plan; past due keeps what is there (S16)."""
-
-PERIOD_REASONS = frozenset({"subscription_create", "subscription_cycle"})
-"""Invoices that are for a period, and so open its allowance; others bill a change within one."""
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What we last saw of an account's subscription at Stripe."""
-
-    id: str
-    account_id: str
-    plan: str
-    status: str
-    cancel_at_period_end: bool
-    period_end: datetime | None
-
-    @property
-    def is_live(self) -> bool:
-        """Whether it carries its plan (S16)."""
-        return self.status in LIVE
-
-
 class Subscriptions:
-    """Follows subscriptions. Every object is fetched afresh, so the order of events does not matter (S27)."""
+    """Follows subscriptions."""
 
     def __init__(
         self,
         api: StripeApi,
-        database: Database,
+        table: SubscriptionTable,
         ledger: Ledger,
         catalogue: Catalogue,
         customers: Customers,
         clock: Clock,
     ) -> None:
         self._api = api
-        self._database = database
+        self._table = table
         self._ledger = ledger
         self._catalogue = catalogue
         self._customers = customers
@@ -66,66 +44,118 @@ class Subscriptions:
         self._one_at_a_time = Locks()
 
     async def of_account(self, account_id: str) -> Subscription | None:
-        """The account's live subscription, or the last one that was seen."""
-        found = await self._all(account_id)
-        return next((s for s in found if s.is_live), found[0] if found else None)
+        """The subscription that carries the account, or the last one that has ended."""
+        found = await self._table.of_account(account_id)
+        return found[0] if found else None
 
-    async def invoice_paid(self, invoice_id: str) -> None:
-        """Open the allowance of the period that an invoice paid for, once per invoice (S15)."""
+    async def invoice_changed(self, invoice_id: str) -> None:
+        """An invoice was paid, or could not be: look at its subscription, if it has one."""
         invoice = await self._api.invoice(invoice_id)
-        subscription_id = _subscription_of(invoice)
-        if invoice["status"] != "paid" or subscription_id is None:
-            return
-        account_id = await self._customers.account_of(invoice["customer"])
-        if account_id is None:
-            log.info("invoice_not_ours", invoice_id=invoice_id)
-            return
-        if invoice.get("billing_reason") in PERIOD_REASONS:
-            for plan, (line, months) in (await self._paid_plans(invoice, subscription_id)).items():
-                await self._open_allowance(account_id, invoice_id, plan, line, months)
-        await self.sync(subscription_id)
+        subscription_id = subscription_of(invoice)
+        if subscription_id is not None:
+            await self.sync(subscription_id, invoice)
 
-    async def sync(self, subscription_id: str) -> None:
-        """Bring the account's plan to what its subscription says now (S16)."""
-        # One at a time, so that an older answer of Stripe never overwrites a newer one.
+    async def customer_gone(self, stripe_customer_id: str) -> None:
+        """A customer was deleted at Stripe, and every subscription with it. The account's next checkout makes a new one."""
+        await self._customers.forget(stripe_customer_id)
+        for subscription in await self._table.of_customer(stripe_customer_id):
+            await self.sync(subscription.id)
+
+    async def customer_changed(self, stripe_customer_id: str) -> None:
+        """A customer was changed at Stripe: it may have become one of ours, and its subscriptions with it."""
+        if await self._customers.is_known(stripe_customer_id):
+            return
+        if await self._customers.account_of(stripe_customer_id) is not None:
+            for subscription in await self._api.subscriptions_of(stripe_customer_id):
+                await self.sync(subscription["id"])
+
+    async def sync(self, subscription_id: str, invoice: dict[str, Any] | None = None) -> None:
+        """Bring the account to what its subscription and its invoices at Stripe say now.
+
+        `invoice` is one that is to be looked at even if it is not among the newest.
+        """
+        # One at a time, so that within this process nobody asks twice.
         async with self._one_at_a_time.of(subscription_id):
-            asked_at = self._clock()
-            fetched = await self._api.subscription(subscription_id)
-            account_id = await self._customers.account_of(fetched["customer"])
-            items = fetched["items"]["data"]
-            prices = ((self._catalogue.sold_as(item["price"]["id"]), item) for item in items)
-            sold = {price.plan.name: item for price, item in prices if price is not None}
-            name = next(iter(sold), None) or await self._known_plan(subscription_id, fetched.get("metadata"))
-            if account_id is None or name is None:
+            look = await self._latest_look(subscription_id, invoice)
+            if look is None:
                 log.info("subscription_not_ours", subscription_id=subscription_id)
                 return
-            item = sold.get(name, items[0])
-            ends = item.get("current_period_end") or fetched.get("current_period_end")
-            seen = Subscription(
-                id=subscription_id,
-                account_id=account_id,
-                plan=name,
-                status=fetched["status"],
-                cancel_at_period_end=fetched["cancel_at_period_end"],
-                period_end=None if ends is None else datetime.fromtimestamp(ends, UTC),
-            )
-            await self._keep(seen, asked_at)
-            await self._set_plan(seen)
+            seen = look.seen
+            carrier = await self.of_account(seen.account_id)
+            other = carrier if carrier is not None and carrier.is_live and carrier.id != seen.id else None
+            if other is None:
+                await self._apply(look.told, seen.account_id)
+            elif seen.is_live:
+                log.warning("second_subscription", account_id=seen.account_id, subscription_id=seen.id)
+            await self._set_plan(seen, look.plans)
+        if other is not None and not seen.is_live:
+            # What the other one paid for may have waited for this one to end.
+            await self.sync(other.id)
 
-    async def _set_plan(self, seen: Subscription) -> None:
-        """Put the account on the best plan that is paid for, else on the first one.
+    async def _latest_look(self, subscription_id: str, invoice: dict[str, Any] | None) -> "_Look | None":
+        """What Stripe shows, kept. Questions are numbered, so one that another process overtook is asked again."""
+        while True:
+            question = await self._table.number_question(subscription_id)
+            look = await self._look(subscription_id, invoice)
+            if look is None or await self._table.keep(look.seen, question):
+                return look
 
-        A plan that no subscription ever carried was set by an operator and stays.
+    async def _look(self, subscription_id: str, invoice: dict[str, Any] | None) -> "_Look | None":
+        """Ask Stripe what there is to know; None when it is no business of ours."""
+        fetched = await self._api.subscription(subscription_id)
+        kept = await self._table.get(subscription_id)
+        account_id = kept.account_id if kept is not None else await self._customers.account_of(fetched["customer"])
+        if account_id is None:
+            return None
+        known = {kept.stripe_price: kept.plan} if kept is not None and kept.stripe_price else {}
+        prices = Prices(self._catalogue, known)
+        invoices = await self._invoices(subscription_id, invoice)
+        items = {item["price"]["id"]: item for item in fetched["items"]["data"]}
+        plan = carried_plan(fetched["status"], items, fetched.get("metadata") or {}, invoices, prices)
+        if plan is None:
+            return None
+        sold = {price: its for price in items if (its := prices.plan_of(price)) is not None}
+        price = next((price for price, its in sold.items() if its == plan), None)
+        return _Look(
+            seen=_seen(fetched, items.get(price or "", fetched["items"]["data"][0]), account_id, plan, price),
+            told=commands(account_id, fetched["status"], invoices, (), prices, self._clock()),
+            plans=frozenset(
+                {plan.name, *(its.name for its in sold.values()), *plans_billed(invoices, prices)}
+                | ({kept.plan} if kept is not None else set())
+            ),
+        )
+
+    async def _invoices(self, subscription_id: str, also: dict[str, Any] | None) -> list[Invoice]:
+        """The newest invoices of a subscription and the one in hand, in the order in which they were made."""
+        found = {invoice["id"]: invoice for invoice in await self._api.invoices_of(subscription_id)}
+        if also is not None:
+            found.setdefault(also["id"], also)
+        # What was made within one second stays in Stripe's own order, which is newest first.
+        return sorted(map(read_invoice, reversed(found.values())), key=lambda invoice: invoice.created)
+
+    async def _apply(self, told: tuple[Command, ...], account_id: str) -> None:
+        """Submit what has happened since the last of it that the ledger knows."""
+        new: list[Command] = []
+        for command in reversed(told):
+            if await self._ledger.entry_by_key(account_id, command.key) is not None:
+                break
+            new.append(command)
+        for command in reversed(new):
+            await self._ledger.submit(command)
+
+    async def _set_plan(self, seen: Subscription, plans: frozenset[str]) -> None:
+        """Put the account on the plan of the subscription that carries it, else on the first one.
+
+        `plans` are those that this subscription ever carried: any other was set by an operator and stays.
         """
         # Looked at again after each change: another subscription of the account may have been kept meanwhile.
         while True:
             account = await self._ledger.account(seen.account_id)
-            live = {s.plan for s in await self._all(seen.account_id) if s.is_live}
-            wanted = max(
-                (plan for plan in self._catalogue.plans if plan.name in live),
-                key=lambda plan: plan.allowance,
-                default=self._catalogue.first_plan if account.plan == seen.plan else None,
-            )
+            carrier = await self.of_account(seen.account_id)
+            if carrier is not None and carrier.is_live:
+                wanted = self._catalogue.plan(carrier.plan)
+            else:
+                wanted = self._catalogue.first_plan if account.plan in plans else None
             if wanted is None or wanted.name == account.plan:
                 return
             await self._ledger.submit(
@@ -140,95 +170,34 @@ class Subscriptions:
             )
             log.info("plan_set", account_id=account.id, plan=wanted.name, subscription_id=seen.id)
 
-    async def _open_allowance(
-        self, account_id: str, invoice_id: str, plan: Plan, line: dict[str, Any], months: int
-    ) -> None:
-        start, end = line["period"]["start"], line["period"]["end"]
-        await self._ledger.submit(
-            RenewAllowance(
-                account_id=account_id,
-                key=f"invoice:{invoice_id}:{plan.name}",
-                plan=plan.name,
-                period=Period(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)),
-                months=months,
-                reason=f"{plan.title} invoice paid",
-                reference=invoice_id,
-            )
-        )
 
-    async def _paid_plans(
-        self, invoice: dict[str, Any], subscription_id: str
-    ) -> dict[Plan, tuple[dict[str, Any], int]]:
-        """The plans that an invoice is for, each with the line of its latest period, and its months."""
-        lines = sorted(filter(_is_for_a_period, invoice["lines"]["data"]), key=lambda line: line["period"]["end"])
-        prices = ((self._catalogue.sold_as(_price_of(line)), line) for line in lines)
-        paid = {price.plan: (line, price.months) for price, line in prices if price is not None}
-        if not paid and lines:
-            metadata = ((invoice.get("parent") or {}).get("subscription_details") or {}).get("metadata")
-            known = self._catalogue.plan(await self._known_plan(subscription_id, metadata) or "")
-            return {} if known is None else {known: (lines[-1], _months_of(lines[-1]))}
-        return paid
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look at Stripe has shown: the subscription, what follows from it, and the plans it ever carried."""
 
-    async def _known_plan(self, subscription_id: str, metadata: dict[str, str] | None) -> str | None:
-        """The plan of a subscription whose price has left the catalogue, as when a plan became dearer.
-
-        It was kept when the price was still there, or stands in the metadata that our checkout wrote.
-        """
-        query = select(subscriptions.c.plan).where(subscriptions.c.id == subscription_id)
-        kept = await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
-        name = kept or (metadata or {}).get("plan", "")
-        return name if self._catalogue.plan(name) else None
-
-    async def _keep(self, seen: Subscription, asked_at: datetime) -> None:
-        """Keep what Stripe answered to a question asked at `asked_at`, unless a later one was answered already."""
-        dialect = postgresql if self._database.dialect == "postgresql" else sqlite
-        values = {
-            "account_id": seen.account_id,
-            "plan": seen.plan,
-            "status": seen.status,
-            "cancel_at_period_end": seen.cancel_at_period_end,
-            "period_end": seen.period_end,
-            "updated_at": asked_at,
-        }
-        keeping = (
-            dialect.insert(subscriptions)
-            .values(id=seen.id, **values)
-            .on_conflict_do_update(index_elements=["id"], set_=values, where=subscriptions.c.updated_at <= asked_at)
-        )
-        await self._database.write(lambda connection: connection.execute(keeping))
-
-    async def _all(self, account_id: str) -> list[Subscription]:
-        query = (
-            select(subscriptions)
-            .where(subscriptions.c.account_id == account_id)
-            .order_by(subscriptions.c.updated_at.desc())
-        )
-        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
-        return [Subscription(**{name: value for name, value in row.items() if name != "updated_at"}) for row in rows]
+    seen: Subscription
+    told: tuple[Command, ...]
+    plans: frozenset[str]
 
 
-def _subscription_of(invoice: dict[str, Any]) -> str | None:
-    """The subscription an invoice belongs to, in the current shape or the older one."""
-    parent = invoice.get("parent") or {}
-    details = parent.get("subscription_details") or {}
-    found: str | None = details.get("subscription") or invoice.get("subscription")
-    return found
-
-
-def _is_for_a_period(line: dict[str, Any]) -> bool:
-    """Whether an invoice line bills a subscription for a period, not a change within one; in both shapes."""
-    details = (line.get("parent") or {}).get("subscription_item_details")
-    if details is not None:
-        return not details.get("proration")
-    return line.get("type") == "subscription" and not line.get("proration")
-
-
-def _months_of(line: dict[str, Any]) -> int:
-    """How many months a line bills for: those of a price that has left the catalogue can only be counted."""
-    days: int = (line["period"]["end"] - line["period"]["start"]) // 86_400
-    return max(1, round(days / 30.4))
-
-
-def _price_of(line: dict[str, Any]) -> str:
-    price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
-    return str(price or (line.get("price") or {}).get("id"))
+def _seen(
+    fetched: dict[str, Any], item: dict[str, Any], account_id: str, plan: Plan, price: str | None
+) -> Subscription:
+    ends = period_end_of(fetched, item)
+    period_end = None if ends is None else instant(ends)
+    decided = fetched.get("ended_at") or fetched.get("cancel_at")
+    trial_end = fetched.get("trial_end") if fetched["status"] == "trialing" else None
+    return Subscription(
+        id=fetched["id"],
+        account_id=account_id,
+        plan=plan.name,
+        status=fetched["status"],
+        cancel_at_period_end=fetched["cancel_at_period_end"],
+        period_end=period_end,
+        stripe_customer_id=fetched["customer"],
+        stripe_price=price,
+        started_at=instant(fetched["created"]),
+        ends_at=instant(decided) if decided else (period_end if fetched["cancel_at_period_end"] else None),
+        trial_end=None if trial_end is None else instant(trial_end),
+        collection_paused=fetched.get("pause_collection") is not None,
+    )

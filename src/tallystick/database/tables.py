@@ -133,6 +133,14 @@ customers = Table(
     Column("created_at", Instant, nullable=False),
 )
 
+# Customers of Stripe that belong to an account besides the one that its checkouts use: former ones, doubles.
+other_customers = Table(
+    "other_customers",
+    metadata,
+    Column("stripe_customer_id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False, index=True),
+)
+
 purchases = Table(
     "purchases",
     metadata,
@@ -143,10 +151,15 @@ purchases = Table(
     Column("amount_minor", BigInteger, nullable=False),
     Column("currency", Text, nullable=False),
     Column("stripe_price", Text, nullable=False),
+    # How many packs it comes to; until it is paid the buyer may choose up to `max_quantity` at Stripe.
     Column("quantity", Integer, nullable=False),
+    Column("max_quantity", Integer, nullable=False, server_default=text("1")),
+    Column("promotion_codes", Boolean, nullable=False, server_default=text("false")),
     Column("status", Text, nullable=False),
     Column("checkout_session_id", Text, nullable=True, unique=True),
     Column("checkout_url", Text, nullable=True),
+    # Where a checkout that has expired can be taken up again.
+    Column("recovery_url", Text, nullable=True),
     Column("payment_intent_id", Text, nullable=True),
     # Why it needs review, or why it failed; null when all is well.
     Column("problem", Text, nullable=True),
@@ -211,6 +224,17 @@ subscriptions = Table(
     Column("cancel_at_period_end", Boolean, nullable=False),
     Column("period_end", Instant, nullable=True),
     Column("updated_at", Instant, nullable=False),
+    Column("stripe_customer_id", Text, nullable=True),
+    Column("stripe_price", Text, nullable=True),
+    Column("started_at", Instant, nullable=True),
+    # When it ends, if that has been decided already.
+    Column("ends_at", Instant, nullable=True),
+    Column("trial_end", Instant, nullable=True),
+    Column("collection_paused", Boolean, nullable=False, server_default=text("false")),
+    # Questions to Stripe are numbered before they are asked, and `answered` is the number of the one that this
+    # row was written from: an answer to an earlier question never overwrites it.
+    Column("asked", BigInteger, nullable=False, server_default=text("0")),
+    Column("answered", BigInteger, nullable=False, server_default=text("0")),
 )
 
 stripe_events = Table(

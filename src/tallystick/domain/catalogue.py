@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from tallystick.domain.amounts import MAX_CREDITS, Money, require_credits
 from tallystick.domain.errors import InvalidAmount, InvalidInput
 
+MAX_QUANTITY = 999
+"""The most of one pack that can be bought at once: as many as Stripe lets a buyer choose."""
+
+MAX_TRIAL_DAYS = 730
+"""The longest trial that Stripe allows."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -18,6 +24,11 @@ def _require_name(value: str, what: str) -> None:
         )
 
 
+def _require_count(value: object, what: str, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidInput(f"{what} must be a whole number from {least} to {most}, not {value!r:.80}.")
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What an account may do and how many credits it gets each month.
@@ -25,7 +36,7 @@ class Plan:
     A plan with a `stripe_price` (monthly), a `stripe_price_yearly` or both is paid: its next allowance opens
     when an invoice is paid, and a paid year opens one each month (S15). One without renews by itself.
     `price` and `price_yearly` are what those come to, to be shown. `can_buy` says whether its accounts may
-    buy packs (S19).
+    buy packs (S19). Whoever had no subscription before may try it for `trial_days`.
     """
 
     name: str
@@ -36,6 +47,7 @@ class Plan:
     title: str = ""
     stripe_price_yearly: str | None = None
     price_yearly: Money | None = None
+    trial_days: int = 0
 
     def __post_init__(self) -> None:
         _require_name(self.name, "plan")
@@ -43,6 +55,7 @@ class Plan:
             raise InvalidAmount(f"The allowance of plan {self.name!r} must be a whole number of credits.")
         if not 0 <= self.allowance <= MAX_CREDITS:
             raise InvalidAmount(f"The allowance of plan {self.name!r} must be from 0 to {MAX_CREDITS:,}.")
+        _require_count(self.trial_days, f"trial_days of plan {self.name!r}", 0, MAX_TRIAL_DAYS)
         if not self.title:
             object.__setattr__(self, "title", self.name.upper())
 
@@ -59,6 +72,10 @@ class Plan:
             PlanPrice(self, self.stripe_price_yearly or "", 12, self.price_yearly),
         )
         return tuple(price for price in found if price.stripe_price)
+
+    def price_for(self, interval: str | None) -> "PlanPrice | None":
+        """The price that is billed every `interval` (`month` or `year`), the first one if none is named, or None."""
+        return next((price for price in self.prices if interval in (None, price.interval)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +95,41 @@ class PlanPrice:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Pack:
-    """A product in the catalogue: so many credits for so much money, sold under one Stripe price."""
+    """A product in the catalogue: so many credits for so much money, sold under one Stripe price.
+
+    A buyer may take up to `max_quantity` at once, and use promotion codes at the checkout if
+    `promotion_codes` says so.
+    """
 
     id: str
     credits: int
     price: Money
     stripe_price: str
     title: str = field(default="")
+    max_quantity: int = 1
+    promotion_codes: bool = False
 
-    def __init__(self, id: str, *, credits: int, price: Money | str, stripe_price: str, title: str = "") -> None:
+    def __init__(
+        self,
+        id: str,
+        *,
+        credits: int,
+        price: Money | str,
+        stripe_price: str,
+        title: str = "",
+        max_quantity: int = 1,
+        promotion_codes: bool = False,
+    ) -> None:
         _require_name(id, "pack")
         object.__setattr__(self, "id", id)
         object.__setattr__(self, "credits", require_credits(credits, f"credits of pack {id!r}"))
         object.__setattr__(self, "price", Money.parse(price) if isinstance(price, str) else price)
         object.__setattr__(self, "stripe_price", stripe_price)
         object.__setattr__(self, "title", title or f"{credits:,} bonus credits")
+        _require_count(max_quantity, f"max_quantity of pack {id!r}", 1, MAX_QUANTITY)
+        require_credits(credits * max_quantity, f"max_quantity times credits of pack {id!r}")
+        object.__setattr__(self, "max_quantity", max_quantity)
+        object.__setattr__(self, "promotion_codes", promotion_codes)
 
 
 @dataclass(frozen=True, slots=True)

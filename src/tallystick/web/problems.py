@@ -43,6 +43,7 @@ STATUSES = {
     "plan_not_for_sale": 409,
     "nothing_to_refund": 409,
     "refund_rejected": 409,
+    "no_customer": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "invalid_input": 422,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,11 +29,12 @@ class CreditCheckoutRequest(BaseModel):
 
 
 class PlanCheckoutRequest(BaseModel):
-    """Which plan to subscribe to."""
+    """Which plan to subscribe to, and how often to pay; as the plan is sold first if that is not said."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     plan: Name
+    interval: Literal["month", "year"] | None = None
 
 
 class CheckoutAnswer(BaseModel):
@@ -43,8 +44,14 @@ class CheckoutAnswer(BaseModel):
     purchase_id: str | None
 
 
+class PortalAnswer(BaseModel):
+    """Where the customer manages the subscription."""
+
+    url: str
+
+
 class PurchaseAnswer(BaseModel):
-    """One purchase; `price` is an amount of money in minor units."""
+    """One purchase. `amount` is its price in minor units; `recovery_url` leads back to a checkout that has expired."""
 
     id: str
     status: str
@@ -52,6 +59,8 @@ class PurchaseAnswer(BaseModel):
     credits: int
     amount: int
     currency: str
+    quantity: int
+    recovery_url: str | None
     created_at: datetime
 
 
@@ -119,8 +128,19 @@ def make_router(
         email: str | None = email,
         _: None = Depends(_json_only),
     ) -> Any:
-        """Start a subscription to a plan. Answers with the address of Stripe's checkout page."""
-        return _plain(await credits.billing.start_plan_checkout(account_id, plan=asked.plan, email=email))
+        """Start a subscription to a plan. Answers with the address of Stripe's checkout page.
+
+        Whoever has a subscription already gets the address where its change is confirmed.
+        """
+        billing = credits.billing
+        return _plain(
+            await billing.start_plan_checkout(account_id, plan=asked.plan, interval=asked.interval, email=email)
+        )
+
+    @router.post("/api/stripe/portal", response_model=PortalAnswer)
+    async def portal(account_id: str = account, _: None = Depends(_json_only)) -> Any:
+        """Open Stripe's customer portal: plan, card, invoices, cancellation. Answers with its address."""
+        return {"url": await credits.billing.open_portal(account_id)}
 
     @router.post("/api/stripe/webhook")
     async def webhook(request: Request, stripe_signature: Annotated[str | None, Header()] = None) -> dict[str, bool]:
@@ -179,6 +199,8 @@ def _purchase(purchase: Purchase) -> PurchaseAnswer:
         credits=purchase.credits,
         amount=purchase.price.minor,
         currency=purchase.price.currency,
+        quantity=purchase.quantity,
+        recovery_url=purchase.recovery_url,
         created_at=purchase.created_at,
     )
 

@@ -1,11 +1,13 @@
 // The <credit-purchase> element: a card's button that starts a purchase and goes to Stripe's checkout page.
 // Put what the card shows inside it, with a <button> and, for messages, an element with data-message.
-// Attributes: pack-id or plan say what to buy, endpoint where to ask (default: Tallystick's own route).
+// Attributes: pack-id or plan say what to buy, or manage that the customer portal is wanted; endpoint where to
+// ask (default: Tallystick's own route). A button's data-interval, month or year, says how often a plan is paid.
 class CreditPurchase extends HTMLElement {
   constructor() {
     super();
     this.addEventListener("click", (event) => {
-      if (event.target.closest("button")) this.buy();
+      const button = event.target.closest("button");
+      if (button) this.buy(button.dataset.interval);
     });
     // Coming back with the browser's back button shows the page as it was left: usable again.
     this.returned = () => this.busy(false);
@@ -19,18 +21,24 @@ class CreditPurchase extends HTMLElement {
     window.removeEventListener("pageshow", this.returned);
   }
 
-  async buy() {
+  wanted(interval) {
+    const plan = this.getAttribute("plan");
+    const pack = this.getAttribute("pack-id");
+    if (this.hasAttribute("manage")) return ["/api/stripe/portal", {}];
+    if (plan) return ["/api/stripe/create-plan-checkout", interval ? { plan, interval } : { plan }];
+    return ["/api/stripe/create-credit-checkout", pack ? { pack_id: pack } : {}];
+  }
+
+  async buy(interval) {
     if (this.hasAttribute("busy")) return;
     this.busy(true);
-    this.say("Taking you to the checkout…");
+    this.say(this.hasAttribute("manage") ? "Opening your subscription…" : "Taking you to the checkout…");
     try {
-      const plan = this.getAttribute("plan");
-      const pack = this.getAttribute("pack-id");
-      const endpoint = plan ? "/api/stripe/create-plan-checkout" : "/api/stripe/create-credit-checkout";
+      const [endpoint, body] = this.wanted(interval);
       const response = await fetch(this.getAttribute("endpoint") ?? endpoint, {
         method: "POST",
         headers: { "Content-Type": "application/json", Accept: "application/json" },
-        body: JSON.stringify(plan ? { plan } : pack ? { pack_id: pack } : {}),
+        body: JSON.stringify(body),
       });
       const answer = await response.json();
       if (response.ok) {

@@ -1,18 +1,20 @@
 """What a customer sees of their account: dashboard, settings, history."""
 
 import secrets
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
-from tallystick.billing import Purchase, PurchaseStatus
+from tallystick.billing import Purchase, PurchaseStatus, Subscription
 from tallystick.domain.errors import InsufficientCredits
 from tallystick.service import BillingNotConfigured, Spent
 from tallystick.web import views
 from tallystick.web.context import SignedIn, Site, TheSite
 from tallystick.web.problems import GuardedRoute, RequestRefused
 from tallystick.web.router import LAST_ENTRY
+from tallystick.web.subscription_view import subscription_view
 from tallystick.web.users import User
 
 GENERATE_COST = 3
@@ -25,7 +27,8 @@ router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 @router.get("/dashboard")
 async def dashboard(request: Request, site: TheSite, user: SignedIn, purchase: str = "") -> Response:
     """Balances, the way to more, and what happened lately."""
-    return site.page(request, "dashboard.html", cancelled=purchase == "cancelled", **await _account(site, user))
+    shown = {**await _account(site, user), **await _payments(site, user)}
+    return site.page(request, "dashboard.html", cancelled=purchase == "cancelled", **shown)
 
 
 @router.post("/generate")
@@ -45,15 +48,14 @@ async def generate(
     shown = {**await _account(site, user), "spent": spent, "refused": refused}
     if "hx-request" in request.headers:
         return site.page(request, "account.html", **shown)
-    return site.page(request, "dashboard.html", cancelled=False, **shown)
+    return site.page(request, "dashboard.html", cancelled=False, **shown, **await _payments(site, user))
 
 
 @router.get("/settings")
 async def settings(request: Request, site: TheSite, user: SignedIn) -> Response:
     """Monthly, bonus and total apart, and the subscription."""
-    account = await _account(site, user)
-    shown = {"subscription": await _subscription(site, user), "purchases": await _purchases(site, user)}
-    return site.page(request, "settings.html", **shown, **account)
+    shown = {**await _account(site, user), **await _payments(site, user)}
+    return site.page(request, "settings.html", **shown)
 
 
 @router.get("/history")
@@ -73,7 +75,7 @@ async def _account(site: Site, user: User) -> dict[str, Any]:
     credits = site.credits
     balance = await credits.open_account(user.account_id)
     packs = credits.catalogue.packs
-    better = [plan for plan in credits.catalogue.plans if plan.can_buy and plan.stripe_price is not None]
+    better = [plan for plan in credits.catalogue.plans if plan.can_buy and plan.prices]
     return {
         "balance": balance,
         "plan": credits.catalogue.plan(balance.plan),
@@ -88,17 +90,27 @@ async def _account(site: Site, user: User) -> dict[str, Any]:
     }
 
 
-async def _purchases(site: Site, user: User) -> list[Purchase]:
-    """What was bought, newest first; a checkout that nobody went through is none."""
-    try:
-        found = await site.credits.billing.purchases(user.account_id)
-    except BillingNotConfigured:
-        return []
-    return [purchase for purchase in found if purchase.status not in (PurchaseStatus.OPEN, PurchaseStatus.EXPIRED)]
+async def _payments(site: Site, user: User) -> dict[str, Any]:
+    """What a page shows of the account's subscription and purchases.
 
-
-async def _subscription(site: Site, user: User) -> Any:
-    try:
-        return await site.credits.billing.subscription(user.account_id)
-    except BillingNotConfigured:
-        return None
+    A checkout that nobody went through is no purchase; the newest one that has expired can be taken up again.
+    """
+    catalogue = site.credits.catalogue
+    found: Subscription | None = None
+    purchases: list[Purchase] = []
+    # Without Stripe there is neither.
+    with suppress(BillingNotConfigured):
+        billing = site.credits.billing
+        found = await billing.subscription(user.account_id)
+        purchases = await billing.purchases(user.account_id)
+    plan = None if found is None else catalogue.plan(found.plan)
+    sold = catalogue.sold_as(found.stripe_price or "") if found is not None and found.is_live else None
+    left = [p for p in purchases[:1] if p.status is PurchaseStatus.EXPIRED and p.recovery_url is not None]
+    started = (PurchaseStatus.OPEN, PurchaseStatus.EXPIRED)
+    return {
+        "subscription": subscription_view(found, "your plan" if plan is None else plan.title),
+        "manageable": found is not None,
+        "yearly": sold is not None and sold.interval == "year",
+        "expired": left[0] if left else None,
+        "purchases": [purchase for purchase in purchases if purchase.status not in started],
+    }

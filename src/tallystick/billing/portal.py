@@ -1,0 +1,138 @@
+"""Stripe's customer portal, where customers change plan, card and details, cancel, and take that back.
+
+What it offers is set up here, in code, from the catalogue; Stripe keeps it as a configuration that is found
+again by its metadata.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import structlog
+
+from tallystick.billing.customers import Customers
+from tallystick.billing.errors import NoCustomer, StripeRejected
+from tallystick.billing.stripe_api import BillingSettings, StripeApi
+from tallystick.billing.subscription_table import SubscriptionTable
+from tallystick.domain.catalogue import Catalogue
+
+MARK = "tallystick_portal"
+"""The metadata by which our configuration is found again; its value says what it was made from."""
+
+log = structlog.get_logger(__name__)
+
+
+async def ensure_portal_configuration(api: StripeApi, catalogue: Catalogue, return_url: str) -> str:
+    """The id of the portal's configuration at Stripe, made or brought up to date if needed. Safe to repeat.
+
+    Raises StripeUnavailable, and StripeRejected as when a price of the catalogue is not there.
+    """
+    wanted = await _configuration(api, catalogue, return_url)
+    fingerprint = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:32]
+    params = {**wanted, "metadata": {MARK: fingerprint}}
+    ours = [found for found in await api.portal_configurations() if MARK in (found.get("metadata") or {})]
+    for found in ours:
+        if found["metadata"][MARK] == fingerprint:
+            return str(found["id"])
+    if ours:
+        log.info("portal_changed", configuration=ours[0]["id"])
+        return str((await api.update_portal_configuration(ours[0]["id"], params))["id"])
+    made = await api.create_portal_configuration(params, f"tallystick-portal-{fingerprint}")
+    log.info("portal_set_up", configuration=made["id"])
+    return str(made["id"])
+
+
+class Portal:
+    """Opens the portal for a customer."""
+
+    def __init__(
+        self,
+        settings: BillingSettings,
+        api: StripeApi,
+        catalogue: Catalogue,
+        customers: Customers,
+        subscriptions: SubscriptionTable,
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._catalogue = catalogue
+        self._customers = customers
+        self._subscriptions = subscriptions
+        self._configuration: str | None = None
+
+    async def open(self, account_id: str) -> str:
+        """The address of a portal session, good for one visit soon. Raises NoCustomer."""
+        carrier = next(iter(await self._subscriptions.of_account(account_id)), None)
+        customer = carrier.stripe_customer_id if carrier is not None and carrier.is_live else None
+        customer = customer or await self._customers.of_account(account_id)
+        if customer is None or await self._api.customer(customer) is None:
+            raise NoCustomer
+        return await self.visit(customer)
+
+    async def visit(self, stripe_customer_id: str) -> str:
+        """The same for a customer of Stripe that is there."""
+        return await self._session({"customer": stripe_customer_id})
+
+    async def change(self, subscription: dict[str, Any], price: str) -> str:
+        """The address of the portal's page that confirms the change of a subscription to another price."""
+        item = subscription["items"]["data"][0]
+        flow = {
+            "type": "subscription_update_confirm",
+            "subscription_update_confirm": {
+                "subscription": subscription["id"],
+                "items": [{"id": item["id"], "price": price, "quantity": 1}],
+            },
+            "after_completion": {
+                "type": "redirect",
+                "redirect": {"return_url": f"{self._settings.base_url}{self._settings.plan_success_path}"},
+            },
+        }
+        return await self._session({"customer": subscription["customer"], "flow_data": flow})
+
+    async def _session(self, params: dict[str, Any]) -> str:
+        params = {**params, "return_url": self._return_url}
+        if self._configuration is not None:
+            try:
+                return await self._open(params, self._configuration)
+            except StripeRejected:
+                # Somebody may have switched it off in the dashboard.
+                log.warning("portal_configuration_refused", configuration=self._configuration)
+        self._configuration = await ensure_portal_configuration(self._api, self._catalogue, self._return_url)
+        return await self._open(params, self._configuration)
+
+    async def _open(self, params: dict[str, Any], configuration: str) -> str:
+        return str((await self._api.open_portal({**params, "configuration": configuration}))["url"])
+
+    @property
+    def _return_url(self) -> str:
+        return f"{self._settings.base_url}{self._settings.portal_return_path}"
+
+
+async def _configuration(api: StripeApi, catalogue: Catalogue, return_url: str) -> dict[str, Any]:
+    prices: dict[str, list[str]] = {}
+    for plan in catalogue.plans:
+        for price in plan.prices:
+            product = (await api.price(price.stripe_price))["product"]
+            prices.setdefault(product, []).append(price.stripe_price)
+    update: dict[str, Any] = {"enabled": bool(prices)}
+    if prices:
+        update |= {
+            "default_allowed_updates": ["price"],
+            "products": [{"product": product, "prices": sold} for product, sold in prices.items()],
+            # An upgrade is paid at once; what is less waits for the end of what was paid for (S17).
+            "proration_behavior": "always_invoice",
+            "schedule_at_period_end": {
+                "conditions": [{"type": "decreasing_item_amount"}, {"type": "shortening_interval"}]
+            },
+        }
+    return {
+        "default_return_url": return_url,
+        "features": {
+            # Not the e-mail: that one is changed where the customer signs in, and follows from there.
+            "customer_update": {"enabled": True, "allowed_updates": ["address", "name", "phone", "tax_id"]},
+            "invoice_history": {"enabled": True},
+            "payment_method_update": {"enabled": True},
+            "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
+            "subscription_update": update,
+        },
+    }

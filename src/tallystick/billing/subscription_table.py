@@ -1,0 +1,99 @@
+"""Subscriptions as we last saw them, and their table. Knows nothing of Stripe and of what follows from them."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tallystick.billing.story import LIVE
+from tallystick.clock import Clock
+from tallystick.database.engine import Database
+from tallystick.database.tables import subscriptions
+from tallystick.domain.catalogue import Catalogue
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What we last saw of an account's subscription at Stripe.
+
+    `plan` is the one it carries, `ends_at` when it ends if that is decided already, `period_end` when it is
+    billed next otherwise. With `collection_paused` no invoice is collected for the time being.
+    """
+
+    id: str
+    account_id: str
+    plan: str
+    status: str
+    cancel_at_period_end: bool
+    period_end: datetime | None
+    stripe_customer_id: str | None
+    stripe_price: str | None
+    started_at: datetime | None
+    ends_at: datetime | None
+    trial_end: datetime | None
+    collection_paused: bool
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it carries its plan (S16)."""
+        return self.status in LIVE
+
+
+class SubscriptionTable:
+    """The subscriptions of all accounts."""
+
+    def __init__(self, database: Database, catalogue: Catalogue, clock: Clock) -> None:
+        self._database = database
+        self._catalogue = catalogue
+        self._clock = clock
+
+    async def get(self, id: str) -> Subscription | None:
+        """The subscription of that id."""
+        found = await self._all(subscriptions.c.id == id)
+        return found[0] if found else None
+
+    async def of_account(self, account_id: str) -> list[Subscription]:
+        """The account's subscriptions, the one that carries it first.
+
+        That is a live one of the greatest plan, of equals the one that began first; whichever event was seen
+        first (S27). Those that have ended come last, the newest of them first.
+        """
+        return sorted(await self._all(subscriptions.c.account_id == account_id), key=self._rank)
+
+    async def of_customer(self, stripe_customer_id: str) -> list[Subscription]:
+        """The subscriptions of a customer of Stripe."""
+        return await self._all(subscriptions.c.stripe_customer_id == stripe_customer_id)
+
+    async def number_question(self, id: str) -> int:
+        """The number of the question about a subscription that is about to be asked; 0 while it is not known."""
+        ask = update(subscriptions).where(subscriptions.c.id == id).values(asked=subscriptions.c.asked + 1)
+        asking = ask.returning(subscriptions.c.asked)
+        return await self._database.write(lambda connection: connection.execute(asking).scalar_one_or_none()) or 0
+
+    async def keep(self, seen: Subscription, question: int) -> bool:
+        """Keep what Stripe answered to a question, unless a later one was answered already: then False."""
+        dialect = postgresql if self._database.dialect == "postgresql" else sqlite
+        values: dict[str, Any] = {**asdict(seen), "answered": question, "updated_at": self._clock()}
+        insert = dialect.insert(subscriptions).values(asked=question, **values)
+        keep = insert.on_conflict_do_update(
+            index_elements=["id"], set_=values, where=subscriptions.c.answered < question
+        )
+        keeping = keep.returning(subscriptions.c.id)
+        return await self._database.write(lambda connection: connection.execute(keeping).first()) is not None
+
+    def _rank(self, subscription: Subscription) -> tuple[bool, int, float, str]:
+        plan = self._catalogue.plan(subscription.plan)
+        began = (subscription.started_at or _LONG_AGO).timestamp()
+        if not subscription.is_live:
+            return (True, 0, -began, subscription.id)
+        return (False, -1 if plan is None else -plan.allowance, began, subscription.id)
+
+    async def _all(self, condition: Any) -> list[Subscription]:
+        columns = [subscriptions.c[name] for name in Subscription.__dataclass_fields__]
+        query = select(*columns).where(condition)
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [Subscription(**row) for row in rows]

@@ -1,0 +1,102 @@
+"""Customers at Stripe that are deleted, doubled or changed: the account stays the same, and so does what it paid for."""
+
+from typing import Any
+
+import pytest
+
+from tallystick.billing import PurchaseStatus
+from tallystick.billing.errors import UnknownPurchase
+from tests.billing.conftest import BANK, Shop
+from tests.conftest import PLUS_PRICE
+
+
+async def customer_of(shop: Shop) -> str:
+    """The customer of the newest checkout."""
+    newest: str = shop.sandbox.store.newest_first("checkout.session")[0]["customer"]
+    return newest
+
+
+async def test_a_customer_that_was_deleted_at_stripe_is_made_anew_at_the_next_checkout(shop: Shop) -> None:
+    await shop.open()
+    await shop.buy()
+    await shop.deliver()
+    first = await customer_of(shop)
+    await shop.stripe.v1.customers.delete_async(first)
+    await shop.buy()
+    await shop.deliver()
+    assert await customer_of(shop) != first
+    assert (await shop.account()).bonus == 400
+
+
+async def test_s21_a_payment_of_a_customer_that_was_deleted_meanwhile_is_credited(shop: Shop) -> None:
+    await shop.open()
+    purchase = await shop.buy(form=BANK)
+    await shop.deliver()
+    pending = await shop.billing.purchase("acme", purchase.id)
+    await shop.stripe.v1.customers.delete_async(await customer_of(shop))
+    await shop.billing.start_pack_checkout("acme")
+    from stripe_sandbox.checkout import settle_bank_payment
+
+    settle_bank_payment(shop.sandbox, str(pending.payment_intent_id), succeeds=True)
+    await shop.deliver()
+    assert (await shop.billing.purchase("acme", purchase.id)).status is PurchaseStatus.CREDITED
+
+
+async def test_an_e_mail_that_changed_is_changed_at_stripe_at_the_next_checkout(shop: Shop) -> None:
+    await shop.open()
+    for email in ("a@example.com", "b@example.com"):
+        started = await shop.billing.start_pack_checkout("acme", email=email)
+        assert await shop.pay(started.url) == 303
+        await shop.deliver()
+    (customer,) = shop.sandbox.store.newest_first("customer")
+    assert customer["email"] == "b@example.com"
+
+
+async def subscribe_double(shop: Shop, **metadata: str) -> str:
+    """A subscription of another customer, made in the dashboard."""
+    customer = await shop.stripe.v1.customers.create_async({"metadata": metadata})
+    params: Any = {
+        "mode": "subscription",
+        "customer": customer.id,
+        "success_url": "http://x",
+        "line_items": [{"price": PLUS_PRICE, "quantity": 1}],
+    }
+    session = await shop.stripe.v1.checkout.sessions.create_async(params)
+    await shop.pay(str(session.url))
+    return customer.id
+
+
+async def test_s15_the_same_person_twice_is_one_account(shop: Shop) -> None:
+    await shop.open(plan="free")
+    await subscribe_double(shop, account_id="acme")
+    await shop.deliver()
+    account = await shop.account()
+    assert (account.plan, account.monthly) == ("plus", 500)
+    subscription = await shop.billing.subscription("acme")
+    assert subscription is not None
+    assert subscription.account_id == "acme"
+
+
+async def test_a_customer_that_becomes_ours_brings_its_subscription(shop: Shop) -> None:
+    await shop.open(plan="free")
+    customer = await subscribe_double(shop)
+    await shop.deliver()
+    assert (await shop.account()).plan == "free"
+    await shop.stripe.v1.customers.update_async(customer, {"metadata": {"account_id": "acme"}})
+    await shop.deliver()
+    account = await shop.account()
+    assert (account.plan, account.monthly) == ("plus", 500)
+
+
+async def test_a_customer_whose_metadata_names_no_account_of_ours_changes_nothing(shop: Shop) -> None:
+    await shop.open(plan="free")
+    await subscribe_double(shop, account_id="nobody")
+    await shop.deliver()
+    assert (await shop.account()).plan == "free"
+    assert all(event.status != "parked" for event in await shop.billing.latest_events(50))
+
+
+async def test_a_session_that_stripe_does_not_know_is_no_purchase(shop: Shop) -> None:
+    await shop.open()
+    with pytest.raises(UnknownPurchase):
+        await shop.billing.purchase_of_session("acme", "cs_test_nothing")
