@@ -32,8 +32,8 @@ def install() -> None:
     def watched_app(*args: Any, **kwargs: Any) -> Any:
         return _watching(create_app(*args, **kwargs))
 
-    def watched_put(self: Store, body: dict[str, Any]) -> None:
-        put(self, body)
+    def watched_put(self: Store, body: dict[str, Any], type: str | None = None) -> None:
+        put(self, body, type)
         if body["object"] in ("event", "v2.core.event"):
             seen["events"] += 1
             _look(public(body))

@@ -19,6 +19,7 @@ from stripe_sandbox import (
     catalogue,
     charges,
     checkout,
+    clocks,
     customers,
     destinations,
     disputes,
@@ -29,11 +30,11 @@ from stripe_sandbox import (
     payment_methods,
     refunds,
     setup_intents,
-    subscriptions,
     v2,
     versions,
     webhooks,
 )
+from stripe_sandbox.billing import coupons, credit_balance, invoice_routes, subscription_routes
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.expansion import expand
 from stripe_sandbox.ids import new_id
@@ -46,18 +47,27 @@ V1_FAMILIES = (
     catalogue,
     charges,
     checkout,
+    clocks,
+    coupons,
+    credit_balance,
     customers,
     disputes,
     fraud_warnings,
+    invoice_routes,
     payment_intents,
     payment_methods,
     refunds,
     setup_intents,
-    subscriptions,
+    subscription_routes,
     webhooks,
 )
 V2_FAMILIES = (destinations,)
-"""Who has routes. A family lists its own in `OPERATIONS`."""
+"""Who has routes. A family lists its own in `OPERATIONS`, and in `INCLUDES` what is sent only when asked for."""
+
+_IN_CLOCKS = ("test_clock", "customer", "subscription", "invoice", "from_subscription")
+"""Parameters that name something in whose time a request is carried out, if that has a test clock."""
+
+_INCLUDES = {key: include for family in V1_FAMILIES for key, include in getattr(family, "INCLUDES", {}).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,11 @@ def _read_form(query: str, body: bytes) -> Object:
     return forms.decode(pairs + parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
 
 
-V1 = Namespace("/v1", V1_FAMILIES, _read_form, expand, frozenset({"POST"}), frozenset())
+def _expanded(sandbox: Sandbox, answer: Object, paths: list[str]) -> Object:
+    return expand(sandbox, answer, paths, _INCLUDES)
+
+
+V1 = Namespace("/v1", V1_FAMILIES, _read_form, _expanded, frozenset({"POST"}), frozenset())
 V2 = Namespace(
     "/v2", V2_FAMILIES, v2.given, lambda _, answer, __: answer, frozenset({"POST", "DELETE"}), frozenset({"page"})
 )
@@ -155,7 +169,9 @@ class Api:
         given = {**parameters.check(written, operation.shape), **untyped}
         paths = given.pop("expand", [])
         ids = dict(request.path_params)
-        answer = operation.act(self._sandbox, ids.pop("id", ""), given | ids)
+        id = ids.pop("id", "")
+        with clocks.in_time_of(self._sandbox, id, *(given.get(name) for name in _IN_CLOCKS)):
+            answer = operation.act(self._sandbox, id, given | ids)
         return self._namespace.finish(self._sandbox, answer, paths)
 
     def _key(self, request: Request) -> str | None:

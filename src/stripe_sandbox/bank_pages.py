@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from stripe_sandbox import payment_intents, setup_intents
+from stripe_sandbox import clocks, payment_intents, setup_intents
+from stripe_sandbox.billing import collection
 from stripe_sandbox.html import fields, page, see
 from stripe_sandbox.money import shown
 from stripe_sandbox.sandbox import Sandbox
@@ -27,7 +28,7 @@ def routes(sandbox: Sandbox) -> list[BaseRoute]:
 
     async def answer(request: Request) -> Response:
         confirmed = (await fields(request)).get("answer") == "complete"
-        with sandbox.store.transaction():
+        with sandbox.store.transaction(), clocks.in_time_of(sandbox, request.path_params["id"]):
             intent = _asking(sandbox, request)
             if intent is None:
                 return _nothing_asked()
@@ -35,6 +36,7 @@ def routes(sandbox: Sandbox) -> list[BaseRoute]:
             kind = intent["object"]
             family = payment_intents if kind == "payment_intent" else setup_intents
             intent = family.authenticate(sandbox, intent, confirmed=confirmed)
+            collection.follow(sandbox, intent)
         succeeded = intent["status"] != "requires_payment_method"
         if back is None:
             return page(

@@ -2,7 +2,7 @@
 
 from stripe import params
 
-from stripe_sandbox import operations, shapes
+from stripe_sandbox import money, operations, shapes
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.ids import new_id
 from stripe_sandbox.sandbox import Sandbox
@@ -29,6 +29,16 @@ def create_price(sandbox: Sandbox, given: Object) -> Object:
     sandbox.store.put(made)
     sandbox.emit("price.created", made)
     return made
+
+
+def price_text(price: Object) -> str:
+    """A price as people read it, like `$19.00 / month` or `$5.99`."""
+    text = money.shown(price["unit_amount"], price["currency"])
+    recurring = price["recurring"]
+    if recurring is None:
+        return text
+    count, interval = recurring["interval_count"], recurring["interval"]
+    return f"{text} / {interval}" if count == 1 else f"{text} every {count} {interval}s"
 
 
 OPERATIONS = [

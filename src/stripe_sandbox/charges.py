@@ -2,7 +2,7 @@
 
 from stripe import params
 
-from stripe_sandbox import operations
+from stripe_sandbox import operations, shapes
 from stripe_sandbox.errors import StripeError, missing
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
@@ -29,6 +29,12 @@ def require_captured(charge: Object) -> None:
         )
 
 
+def _refunds(sandbox: Sandbox, charge: Object) -> Object:
+    found = sandbox.store.newest_first("refund", lambda refund: bool(refund["charge"] == charge["id"]))
+    return shapes.list_of(found[:10], f"/v1/charges/{charge['id']}/refunds", has_more=len(found) > 10)
+
+
+INCLUDES = {("charge", "refunds"): _refunds}
 OPERATIONS = [
     operations.list_of("charge", "/charges", params.ChargeListParams),
     operations.retrieve("charge", "/charges", params.ChargeRetrieveParams),

@@ -3,6 +3,7 @@
 from stripe import params
 
 from stripe_sandbox import (
+    clocks,
     lists,
     operations,
     payment_methods,
@@ -10,8 +11,8 @@ from stripe_sandbox import (
     payments,
     setup_intents,
     shapes,
-    subscriptions,
 )
+from stripe_sandbox.billing import collection, subscriptions
 from stripe_sandbox.card_table import card_of
 from stripe_sandbox.errors import StripeError, missing
 from stripe_sandbox.ids import new_id
@@ -57,7 +58,9 @@ def create(sandbox: Sandbox, given: Object) -> Object:
         )
     id = new_id("cs_test")
     session = shapes.checkout_session(id, now, f"{sandbox.url}/c/pay/{id}", lines, given)
+    session["_due"] = session["expires_at"]
     if customer is not None:
+        session["_clock"] = customer["test_clock"]
         session["customer_details"] = shapes.customer_details(customer["email"], customer["name"])
     if mode == "setup":
         wanted = {**(given.get("setup_intent_data") or {}), **({"customer": customer_id} if customer_id else {})}
@@ -84,13 +87,9 @@ def expire(sandbox: Sandbox, session: Object) -> Object:
     return _expire(sandbox, session)
 
 
-def expire_due(sandbox: Sandbox) -> None:
-    """Close every open session whose time is over."""
-    now = sandbox.now()
-    for session in sandbox.store.newest_first(
-        "checkout.session", lambda s: bool(s["status"] == "open" and s["expires_at"] <= now)
-    ):
-        _expire(sandbox, session)
+def wake(sandbox: Sandbox, session: Object) -> None:
+    """An open session's time is over."""
+    _expire(sandbox, session)
 
 
 def pay_by_card(sandbox: Sandbox, session_id: str, method: Object, email: str, name: str) -> Object:
@@ -99,7 +98,7 @@ def pay_by_card(sandbox: Sandbox, session_id: str, method: Object, email: str, n
     Its `status` says how it went: `succeeded`, `requires_capture`, `requires_action` (3-D Secure), or
     `requires_payment_method` with `last_payment_error` or `last_setup_error`. Raises NotOpen.
     """
-    with sandbox.store.transaction():
+    with sandbox.store.transaction(), clocks.in_time_of(sandbox, session_id):
         session = _open(sandbox, session_id)
         customer = _customer(sandbox, session, email, name)
         method["billing_details"] = payment_shapes.billing_details(email, name)
@@ -116,7 +115,7 @@ def pay_by_card(sandbox: Sandbox, session_id: str, method: Object, email: str, n
 
 def authenticate(sandbox: Sandbox, session_id: str, *, confirmed: bool) -> Object:
     """The buyer answers the bank's 3-D Secure page. Returns the payment or setup intent. Raises NotOpen."""
-    with sandbox.store.transaction():
+    with sandbox.store.transaction(), clocks.in_time_of(sandbox, session_id):
         session = _open(sandbox, session_id)
         kind = "setup_intent" if session["mode"] == "setup" else "payment_intent"
         intent = sandbox.get(session["_intent"], kind)
@@ -132,7 +131,7 @@ def authenticate(sandbox: Sandbox, session_id: str, *, confirmed: bool) -> Objec
 
 def pay_by_bank(sandbox: Sandbox, session_id: str, email: str, name: str) -> Object:
     """The buyer promises a bank payment: the session is complete and unpaid. Raises NotOpen."""
-    with sandbox.store.transaction():
+    with sandbox.store.transaction(), clocks.in_time_of(sandbox, session_id):
         session = _open(sandbox, session_id)
         customer = _customer(sandbox, session, email, name)
         billing = payment_shapes.billing_details(email, name)
@@ -202,7 +201,7 @@ def _open(sandbox: Sandbox, session_id: str) -> Object:
 
 
 def _expire(sandbox: Sandbox, session: Object) -> Object:
-    session = {**session, "status": "expired", "url": None}
+    session = {**session, "status": "expired", "url": None, "_due": None}
     sandbox.store.put(session)
     sandbox.emit("checkout.session.expired", session)
     return session
@@ -250,12 +249,23 @@ def _pay(sandbox: Sandbox, session: Object, intent: Object, method: Object, *, a
         intent = payments.succeed(sandbox, intent, method, authenticated=authenticated)
     else:
         customer = sandbox.get(customer_id, "customer")
-        subscription, invoice = subscriptions.begin(sandbox, session, customer, intent, method)
+        line = session["_line_items"][0]
+        subscription, invoice = subscriptions.begin(
+            sandbox,
+            customer,
+            {
+                "items": [{"price": line["price"]["id"], "quantity": line["quantity"]}],
+                "default_payment_method": method["id"],
+                "metadata": session["_subscription_metadata"],
+            },
+        )
+        if invoice is not None:
+            collection.advance(sandbox, invoice, intent, authenticated=authenticated)
         session = {
             **session,
             "customer": customer["id"],
             "subscription": subscription["id"],
-            "invoice": invoice["id"],
+            "invoice": invoice and invoice["id"],
         }
         intent = sandbox.get(intent["id"], "payment_intent")
     billing = method["billing_details"]
@@ -293,6 +303,7 @@ def _complete(sandbox: Sandbox, session: Object, email: str, name: str, *, paid:
         "payment_intent": session["_intent"] if payment else None,
         "customer_details": shapes.customer_details(email, name),
         "url": None,
+        "_due": None,
     }
     sandbox.store.put(session)
     sandbox.emit("checkout.session.completed", session)
@@ -303,7 +314,12 @@ def _lines(sandbox: Sandbox, id: str, given: Object) -> Object:
     return lists.page(session["_line_items"], given, f"/v1{_SESSIONS}/{id}/line_items")
 
 
+def _all_lines(_: Sandbox, session: Object) -> Object:
+    return shapes.list_of(session["_line_items"], f"/v1{_SESSIONS}/{session['id']}/line_items")
+
+
 _SESSIONS = "/checkout/sessions"
+INCLUDES = {("checkout.session", "line_items"): _all_lines}
 OPERATIONS = [
     operations.create(_SESSIONS, params.checkout.SessionCreateParams, create),
     operations.list_of(

@@ -3,6 +3,7 @@
 from stripe import params
 
 from stripe_sandbox import operations, payment_methods, shapes
+from stripe_sandbox.billing import lifecycle, standing
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.ids import new_id
 from stripe_sandbox.sandbox import Sandbox
@@ -11,6 +12,8 @@ from stripe_sandbox.store import Object
 
 def create(sandbox: Sandbox, given: Object) -> Object:
     """A new customer, with the payment method that is given."""
+    if given.get("test_clock"):
+        sandbox.get(given["test_clock"], "test_helpers.test_clock", param="test_clock", status=400)
     made = shapes.customer(new_id("cus"), sandbox.now(), given)
     sandbox.store.put(made)
     sandbox.emit("customer.created", made)
@@ -37,12 +40,20 @@ def update(sandbox: Sandbox, id: str, given: Object) -> Object:
 
 
 def delete(sandbox: Sandbox, id: str) -> Object:
-    """Take a customer away."""
+    """Take a customer away, whose subscriptions end with that. What is left says that there was one."""
     found = sandbox.get(id, "customer")
     with sandbox.store.transaction():
-        answer = operations.deleted(sandbox, found)
+        for subscription in sandbox.store.newest_first("subscription", lambda s: bool(s["customer"] == id)):
+            if subscription["status"] not in standing.ENDED:
+                lifecycle.cancel(sandbox, subscription, {})
+        answer = operations.deleted(sandbox, sandbox.get(id, "customer"))
+        sandbox.store.put(answer, type=_DELETED)
         sandbox.emit("customer.deleted", found)
     return answer
+
+
+def _retrieve(sandbox: Sandbox, id: str, _: Object) -> Object:
+    return sandbox.store.get(id, _DELETED) or sandbox.get(id, "customer")
 
 
 def _invoice_settings(sandbox: Sandbox, customer: Object, given: Object) -> Object:
@@ -60,10 +71,13 @@ def _invoice_settings(sandbox: Sandbox, customer: Object, given: Object) -> Obje
     return settings
 
 
+_DELETED = "deleted_customer"
+
+
 OPERATIONS = [
     operations.create("/customers", params.CustomerCreateParams, create),
     operations.list_of("customer", "/customers", params.CustomerListParams),
-    operations.retrieve("customer", "/customers", params.CustomerRetrieveParams),
+    operations.Operation("GET", "/customers/{id}", params.CustomerRetrieveParams, _retrieve),
     operations.Operation("POST", "/customers/{id}", params.CustomerUpdateParams, update),
     operations.Operation("DELETE", "/customers/{id}", params.CustomerDeleteParams, lambda s, id, _: delete(s, id)),
 ]

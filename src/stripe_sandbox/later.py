@@ -1,4 +1,7 @@
-"""What happens by itself later: kept with its time, and done once the sandbox's clock has passed it."""
+"""What happens by itself later: kept with its time, and done once the clock has passed it.
+
+`agenda` does it. What an object does at its own `_due` needs no booking.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -9,23 +12,8 @@ Handlers = Mapping[str, Callable[[Sandbox, str], None]]
 
 
 def schedule(sandbox: Sandbox, what: str, id: str, seconds: int = 0) -> None:
-    """Have `what` done with the object `id` when so many seconds have passed; 0 means at the next tick."""
-    with sandbox.store.transaction():
-        sandbox.store.connection.execute(
-            "INSERT INTO later (due, what, object_id) VALUES (?, ?, ?)", (sandbox.now() + seconds, what, id)
-        )
+    """Have `what` done with the object `id` when so many seconds have passed; 0 means at the next tick.
 
-
-def run_due(sandbox: Sandbox, handlers: Handlers) -> None:
-    """Do everything whose time has come, in the order of those times."""
-    now = sandbox.now()
-    while True:
-        with sandbox.store.transaction():
-            row = sandbox.store.connection.execute(
-                "SELECT id, what, object_id FROM later WHERE due <= ? ORDER BY due, id LIMIT 1", (now,)
-            ).fetchone()
-            if row is None:
-                return
-            id, what, object_id = row
-            sandbox.store.connection.execute("DELETE FROM later WHERE id = ?", (id,))
-            handlers[what](sandbox, object_id)
+    They pass in the test clock in whose time this is asked for, else in everybody's.
+    """
+    sandbox.store.book(what, id, sandbox.now() + seconds, sandbox.clock())

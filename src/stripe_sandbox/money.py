@@ -1,4 +1,6 @@
-"""Amounts of money as people read them, and the least that can be charged."""
+"""Amounts of money as people read them, shares of them in whole minor units, and the least that can be charged."""
+
+from collections.abc import Sequence
 
 MINIMUM = 50
 """The least a payment may come to, in cents."""
@@ -8,7 +10,25 @@ _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
 
 
 def shown(minor: int, currency: str) -> str:
-    """`minor` units of a currency for people: $5.99."""
-    text = f"{minor:,}" if currency in _ZERO_DECIMAL else f"{minor / 100:,.2f}"
+    """`minor` units of a currency for people: $5.99, or -$5.99."""
+    number = f"{abs(minor):,}" if currency in _ZERO_DECIMAL else f"{abs(minor) / 100:,.2f}"
+    sign = "-" if minor < 0 else ""
     symbol = _SYMBOLS.get(currency)
-    return f"{symbol}{text}" if symbol else f"{text} {currency.upper()}"
+    return f"{sign}{symbol}{number}" if symbol else f"{sign}{number} {currency.upper()}"
+
+
+def share(amount: int, part: int, whole: int) -> int:
+    """`amount * part / whole`, rounded to the nearest unit, halves away from zero."""
+    rounded = (2 * abs(amount) * part + whole) // (2 * whole)
+    return rounded if amount >= 0 else -rounded
+
+
+def split(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` in whole units, in proportion to `weights`; what is left over goes to the first ones."""
+    whole = sum(weights)
+    if whole == 0:
+        return [0 for _ in weights]
+    parts = [total * weight // whole for weight in weights]
+    for n in range(total - sum(parts)):
+        parts[n] += 1
+    return parts

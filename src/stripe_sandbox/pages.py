@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from stripe_sandbox import checkout, controls, payment_controls, payment_methods
+from stripe_sandbox import agenda, checkout, controls, payment_controls, payment_methods
 from stripe_sandbox.cards import BadField
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.html import HERE, fields, page, see
@@ -45,7 +45,7 @@ class Pages:
 
     async def show(self, request: Request) -> Response:
         """GET: the payment form of an open session, or what became of it."""
-        checkout.expire_due(self._sandbox)
+        agenda.run_due(self._sandbox)
         session = self._sandbox.store.get(request.path_params["id"], "checkout.session")
         if session is None or session["status"] != "open":
             return _closed(session)

@@ -18,6 +18,13 @@ _OPTIONS = frozenset(RequestOptions.__annotations__)
 # What the inherited annotations of RequestOptions name, one of which the SDK imports for type checkers only.
 _OPTION_NAMES: dict[str, Any] = {"Mapping": Mapping, "StripeContext": object}
 
+_EARLIER: dict[tuple[str, str], Any] = {
+    ("SubscriptionUpdateParams", "billing_cycle_anchor"): Literal["now", "unchanged"],
+    ("SubscriptionResumeParams", "billing_cycle_anchor"): Literal["now", "unchanged"],
+    ("InvoiceCreatePreviewParamsSubscriptionDetails", "billing_cycle_anchor"): Literal["now", "unchanged"] | int,
+}
+"""The SDK's types are of a later API version than the sandbox's. This is what its version takes in their place too."""
+
 
 def check(params: Mapping[str, Any], shape: type) -> dict[str, Any]:
     """`params` with every value in its type. Raises StripeError for what `shape` does not allow."""
@@ -32,11 +39,13 @@ def _fields(shape: type) -> dict[str, tuple[Any, bool]]:
     for name, hint in hints.items():
         if name in _OPTIONS:
             continue
+        earlier = _EARLIER.get((shape.__name__, name))
         wrapper = get_origin(hint)
         if wrapper is NotRequired or wrapper is Required:
-            fields[name] = (get_args(hint)[0], wrapper is Required)
+            hint, required = get_args(hint)[0], wrapper is Required
         else:
-            fields[name] = (hint, name in getattr(shape, "__required_keys__", ()))
+            required = name in getattr(shape, "__required_keys__", ())
+        fields[name] = (hint if earlier is None else hint | earlier, required)
     return fields
 
 

@@ -3,6 +3,7 @@
 from stripe import params
 
 from stripe_sandbox import balance, later, operations, payment_methods, payments
+from stripe_sandbox.billing import collection
 from stripe_sandbox.card_table import card_of
 from stripe_sandbox.cards import Decline
 from stripe_sandbox.errors import StripeError
@@ -111,7 +112,7 @@ def confirm(sandbox: Sandbox, intent: Object, given: Object) -> Object:
     if asks and not off_session and given.get("error_on_requires_action"):
         intent = payments.decline(sandbox, intent, method, _NOT_HANDLED)
     else:
-        action = next_action(sandbox, intent["id"], return_url)
+        action = payments.next_action(sandbox, intent["id"], return_url)
         intent = payments.attempt(sandbox, intent, method, off_session=off_session, next_action=action)
     if intent["status"] == "requires_payment_method":
         error = {name: value for name, value in intent["last_payment_error"].items() if name != "doc_url"}
@@ -208,14 +209,6 @@ def needs_return_url(intent: Object) -> bool:
     return bool(automatic and automatic["enabled"] and automatic.get("allow_redirects", "always") == "always")
 
 
-def next_action(sandbox: Sandbox, id: str, return_url: str | None) -> Object:
-    """Where the customer of an intent confirms to the bank; without a way back it is for Stripe's own script."""
-    url = f"{sandbox.url}/sandbox/authenticate/{id}"
-    if return_url is None:
-        return {"type": "use_stripe_sdk", "use_stripe_sdk": {"stripe_js": url, "type": "three_d_secure_redirect"}}
-    return {"redirect_to_url": {"return_url": return_url, "url": url}, "type": "redirect_to_url"}
-
-
 def _choose(sandbox: Sandbox, intent: Object, method_id: str) -> Object:
     method = payment_methods.find(sandbox, method_id)
     payment_methods.require_usable(method, intent["customer"])
@@ -288,6 +281,17 @@ def _find(sandbox: Sandbox, id: str) -> Object:
     return sandbox.get(id, "payment_intent", param="intent")
 
 
+def _confirm(sandbox: Sandbox, id: str, given: Object) -> Object:
+    """Confirm an intent, and have the invoice that it is for follow, also when the card is declined."""
+    before = _find(sandbox, id)
+    try:
+        return confirm(sandbox, before, given)
+    finally:
+        after = _find(sandbox, id)
+        if (after["status"], after["latest_charge"]) != (before["status"], before["latest_charge"]):
+            collection.follow(sandbox, after)
+
+
 LATER: later.Handlers = {"payment_intent.expire": _expire}
 
 _PATH = "/payment_intents"
@@ -301,7 +305,7 @@ OPERATIONS = [
         "POST",
         f"{_ONE}/confirm",
         params.PaymentIntentConfirmParams,
-        lambda s, id, given: confirm(s, _find(s, id), given),
+        _confirm,
     ),
     operations.Operation("POST", f"{_ONE}/capture", params.PaymentIntentCaptureParams, capture),
     operations.Operation("POST", f"{_ONE}/cancel", params.PaymentIntentCancelParams, cancel),

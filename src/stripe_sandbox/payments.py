@@ -47,6 +47,14 @@ def attempt(
     return take(sandbox, intent, method)
 
 
+def next_action(sandbox: Sandbox, id: str, return_url: str | None) -> Object:
+    """Where the customer of an intent confirms to the bank; without a way back it is for Stripe's own script."""
+    url = f"{sandbox.url}/sandbox/authenticate/{id}"
+    if return_url is None:
+        return {"type": "use_stripe_sdk", "use_stripe_sdk": {"stripe_js": url, "type": "three_d_secure_redirect"}}
+    return {"redirect_to_url": {"return_url": return_url, "url": url}, "type": "redirect_to_url"}
+
+
 def take(sandbox: Sandbox, intent: Object, method: Object, *, authenticated: bool = False) -> Object:
     """Pay with `method`, which needs no 3-D Secure, or has been `authenticated`. Returns the intent."""
     refusal = card_of(method).decline

@@ -1,7 +1,8 @@
 """The sandbox itself: its store, its clock, and the events it tells the world about."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ NO_REQUEST: Object = {"id": None, "idempotency_key": None}
 current_request: ContextVar[Object] = ContextVar("current_request", default=NO_REQUEST)
 """The request that is being answered, which its events name."""
 
+_moment: ContextVar[tuple[int, str] | None] = ContextVar("moment", default=None)
+"""The instant at which things happen, and the test clock in whose time it is, if that is not everybody's now."""
+
 
 class Sandbox:
     """One Stripe account in test mode. `database` is a file to keep it in, or `:memory:`."""
@@ -34,19 +38,39 @@ class Sandbox:
         """What waits to be delivered, and what is made to go wrong with it."""
         self.outages = Outages()
         """The calls of the API that are made to fail."""
+        self.on_advance: Callable[[], None] = lambda: None
+        """Called when time went on, so that what became due may happen; the server sets it."""
 
     def close(self) -> None:
         """Close the file."""
         self.store.close()
 
     def now(self) -> int:
-        """The sandbox's time, in Unix seconds: real time plus what it was advanced by."""
+        """The time in Unix seconds: real time plus what it was advanced by, or the instant of `at`."""
+        moment = _moment.get()
+        if moment is not None:
+            return moment[0]
         return int(time.time()) + int(self.store.setting("clock_offset", "0"))
+
+    @contextmanager
+    def at(self, instant: int, clock: str | None = None) -> Iterator[None]:
+        """What is done inside happens at `instant`, in the time of `clock` (an empty one is everybody's)."""
+        token = _moment.set((instant, self.clock() if clock is None else clock))
+        try:
+            yield
+        finally:
+            _moment.reset(token)
+
+    def clock(self) -> str:
+        """The test clock in whose time things happen; empty in everybody's."""
+        moment = _moment.get()
+        return "" if moment is None else moment[1]
 
     def advance(self, seconds: int) -> None:
         """Move the sandbox's clock forward. What becomes due happens at the next tick."""
         offset = int(self.store.setting("clock_offset", "0"))
         self.store.set("clock_offset", str(offset + seconds))
+        self.on_advance()
 
     def get(self, id: str, type: str, *, param: str = "id", status: int = 404) -> Object:
         """The object of that id and type. Raises Stripe's error when there is none."""
@@ -60,6 +84,8 @@ class Sandbox:
 
         `previous` has the old values of what an update changed.
         """
+        if self.store.rehearsing:
+            return
         with self.store.transaction():
             request = current_request.get()
             event = shapes.event(new_id("evt"), self.now(), type, public(body), request, API_VERSION)
@@ -74,12 +100,13 @@ class Sandbox:
         self.on_delivery()
 
     def changed(self, type: str, body: Object, **changes: Any) -> Object:
-        """Set `changes` on `body`, keep it, and tell of it with the previous values."""
-        before = {name: value for name, value in body.items() if not name.startswith("_")}
-        body = {**body, **changes}
-        self.store.put(body)
-        self.emit(type, body, previous(before, public(body)))
-        return body
+        """Set `changes` on `body`, keep it, and tell of it with the previous values; an update of nothing is not told."""
+        changed = {**body, **changes}
+        self.store.put(changed)
+        before = previous(public(body), public(changed))
+        if before or not type.endswith(".updated"):
+            self.emit(type, changed, before)
+        return changed
 
     def register_webhook(
         self, url: str, secret: str | None = None, events: Iterable[str] = ("*",), *, only: bool = False

@@ -13,40 +13,17 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from stripe_sandbox import (
-    api,
-    balance,
-    bank_pages,
-    checkout,
-    controls,
-    disputes,
-    fraud_warnings,
-    later,
-    pages,
-    payment_intents,
-    payments,
-    refunds,
-    subscriptions,
-)
+from stripe_sandbox import agenda, api, bank_pages, controls, pages
 from stripe_sandbox.delivery import RETRY_SECONDS, Deliverer
 from stripe_sandbox.gate import ABORT, Gate
 from stripe_sandbox.sandbox import Sandbox
 
 HOST = "127.0.0.1"
 TICK_SECONDS = 0.5
-LATER: later.Handlers = {
-    **balance.LATER,
-    **disputes.LATER,
-    **fraud_warnings.LATER,
-    **payment_intents.LATER,
-    **payments.LATER,
-    **refunds.LATER,
-}
-"""What can be due at some time."""
 
 
 def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECONDS) -> Starlette:
-    """The ASGI application. Its lifespan delivers events, expires sessions and renews subscriptions.
+    """The ASGI application. Its lifespan delivers events, and lets happen what time brings.
 
     Connections can be made to break only where a `SandboxServer` runs it.
     """
@@ -54,12 +31,15 @@ def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECON
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         deliverer = Deliverer(sandbox, retry_seconds)
+        advanced = asyncio.Event()
+        loop = asyncio.get_running_loop()
         sandbox.on_delivery = deliverer.wake
-        tasks = [asyncio.create_task(deliverer.run()), asyncio.create_task(_tick(sandbox))]
+        sandbox.on_advance = lambda: _set(loop, advanced)
+        tasks = [asyncio.create_task(deliverer.run()), asyncio.create_task(_tick(sandbox, advanced))]
         try:
             yield
         finally:
-            sandbox.on_delivery = lambda: None
+            sandbox.on_delivery = sandbox.on_advance = lambda: None
             for task in tasks:
                 task.cancel()
             for task in tasks:
@@ -78,13 +58,18 @@ def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECON
     )
 
 
-async def _tick(sandbox: Sandbox) -> None:
-    """Let happen what the clock makes due."""
+def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set an event of that loop, from any thread."""
+    loop.call_soon_threadsafe(event.set)
+
+
+async def _tick(sandbox: Sandbox, advanced: asyncio.Event) -> None:
+    """Let happen what is due, again and again, and at once when time is advanced."""
     while True:
-        checkout.expire_due(sandbox)
-        subscriptions.renew_due(sandbox)
-        later.run_due(sandbox, LATER)
-        await asyncio.sleep(TICK_SECONDS)
+        advanced.clear()
+        agenda.run_due(sandbox)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(advanced.wait(), TICK_SECONDS)
 
 
 class _Server(uvicorn.Server):

@@ -43,7 +43,7 @@ def confirm(sandbox: Sandbox, intent: Object, given: Object) -> Object:
     if return_url is None and payment_intents.needs_return_url(intent):
         message = payment_intents.NO_RETURN_URL.replace("This PaymentIntent", "This SetupIntent")
         raise StripeError(message, saved=True, setup_intent=public(intent))
-    intent = attempt(sandbox, intent, payment_intents.next_action(sandbox, intent["id"], return_url))
+    intent = attempt(sandbox, intent, payments.next_action(sandbox, intent["id"], return_url))
     if intent["status"] == "requires_payment_method":
         error = {name: value for name, value in intent["last_setup_error"].items() if name != "doc_url"}
         raise StripeError(status=402, saved=True, setup_intent=public(intent), **error)

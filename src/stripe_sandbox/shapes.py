@@ -17,7 +17,7 @@ def customer(id: str, created: int, given: Object) -> Object:
         "id": id,
         "object": "customer",
         "address": given.get("address"),
-        "balance": 0,
+        "balance": given.get("balance", 0),
         "created": created,
         "currency": None,
         "default_source": None,
@@ -40,7 +40,7 @@ def customer(id: str, created: int, given: Object) -> Object:
         "preferred_locales": given.get("preferred_locales") or [],
         "shipping": given.get("shipping"),
         "tax_exempt": given.get("tax_exempt") or "none",
-        "test_clock": None,
+        "test_clock": given.get("test_clock"),
     }
 
 

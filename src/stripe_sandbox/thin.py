@@ -21,6 +21,8 @@ def twin(id: str, event: Object) -> Object | None:
     path = _path(body["object"])
     if path is None or not has_class(type):
         return None
+    if type == "v1.invoice.upcoming":
+        return _upcoming(id, event)
     previous = event["data"].get("previous_attributes")
     changes = None if previous is None else {"before": previous, "after": {name: body.get(name) for name in previous}}
     related = {"id": body["id"], "type": body["object"], "url": f"{path}/{body['id']}"}
@@ -48,9 +50,19 @@ def new(id: str, created: int, type: str, related: Object, request: Object) -> O
     }
 
 
+def _upcoming(id: str, event: Object) -> Object:
+    """An invoice that is still to come cannot be fetched, so its event says itself what it is of."""
+    invoice = event["data"]["object"]
+    made = new(id, event["created"], "v1.invoice.upcoming", {}, event["request"])
+    del made["related_object"], made["changes"]
+    subscription = invoice["parent"]["subscription_details"]["subscription"]
+    made["data"] = {"customer": invoice["customer"], "subscription": subscription}
+    return {**made, "snapshot_event": event["id"]}
+
+
 def pushed(event: Object) -> Object:
     """A thin event as it is delivered: what the rest is for must be fetched."""
-    return {name: event[name] for name in _PUSHED}
+    return {name: event[name] for name in _PUSHED if name in event}
 
 
 @cache

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from stripe_sandbox import disputes, later
-from stripe_sandbox.server import LATER
+from stripe_sandbox import agenda, disputes
 from tallystick.billing import Purchase
 from tallystick.domain.commands import Spend
 from tests.billing.conftest import Shop
@@ -25,7 +24,7 @@ async def state(shop: Shop) -> tuple[int, int, int]:
 async def buy(shop: Shop, form: dict[str, str] = CARD) -> Purchase:
     await shop.open()
     purchase = await shop.buy(form=form)
-    later.run_due(shop.sandbox, LATER)
+    agenda.run_due(shop.sandbox)
     await shop.deliver()
     return await shop.billing.purchase("acme", purchase.id)
 
@@ -39,7 +38,7 @@ async def answer(shop: Shop, purchase: Purchase, evidence: str) -> None:
     dispute = await dispute_of(shop, purchase)
     params: Any = {"evidence": {"uncategorized_text": evidence}, "submit": True}
     await shop.stripe.v1.disputes.update_async(dispute.id, params)
-    later.run_due(shop.sandbox, LATER)
+    agenda.run_due(shop.sandbox)
     await shop.deliver()
 
 
@@ -106,7 +105,7 @@ async def test_s25_s27_any_order_of_the_events_of_a_dispute_ends_the_same(shop: 
     dispute = (await shop.stripe.v1.disputes.list_async()).data[0]
     evidence: Any = {"evidence": {"uncategorized_text": "winning_evidence"}, "submit": True}
     await shop.stripe.v1.disputes.update_async(dispute.id, evidence)
-    later.run_due(shop.sandbox, LATER)
+    agenda.run_due(shop.sandbox)
     events = shop.events() * 2
     assert {"charge.dispute.created", "charge.dispute.closed"} <= {event["type"] for event in events}
     random.Random(seed).shuffle(events)

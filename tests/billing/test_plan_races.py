@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from stripe_sandbox import Sandbox, SandboxServer
-from stripe_sandbox import subscriptions as stripe_subscriptions
+from stripe_sandbox import Sandbox, SandboxServer, agenda
 from tallystick.billing import Billing
 from tallystick.clock import system_clock
 from tallystick.domain.catalogue import Catalogue, Plan
@@ -160,7 +159,7 @@ async def test_s15_a_subscriber_at_a_price_that_left_the_catalogue_keeps_the_pla
             account = await shop.account()
             assert (account.plan, account.monthly) == ("plus", 500)
             shop.sandbox.advance(32 * 86_400)
-            stripe_subscriptions.renew_due(shop.sandbox)
+            agenda.run_due(shop.sandbox)
             await shop.deliver()
             (coming,) = (await shop.account()).scheduled
             assert coming.grant.remaining == 500

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from stripe_sandbox import subscriptions as stripe_subscriptions
+from stripe_sandbox import agenda
 from tallystick.billing.errors import AlreadyOnPlan, PlanNotForSale
 from tallystick.domain.account import EntryKind
 from tallystick.domain.errors import UnknownPlan
@@ -44,7 +44,7 @@ async def test_s15_a_renewal_invoice_schedules_the_next_allowance(shop: Shop) ->
     await shop.open(plan="free")
     await subscribe(shop)
     shop.sandbox.advance(32 * 86_400)
-    stripe_subscriptions.renew_due(shop.sandbox)
+    agenda.run_due(shop.sandbox)
     await shop.deliver()
     account = await shop.account()
     # By our clock the next period has not begun: its allowance waits, this one's is still there.

@@ -2,11 +2,13 @@
 official description where that is at hand."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar, cast, get_args, get_origin
 
+import stripe
 from stripe._object_classes import OBJECT_CLASSES, V2_OBJECT_CLASSES, get_object_class
 from stripe.events._event_classes import get_v2_event_class
 
@@ -127,12 +129,14 @@ def _against_schema(value: Any, schema: dict[str, Any], path: str) -> list[str]:
 
 @cache
 def paths() -> set[tuple[str, str]]:
-    """The routes of Stripe's official description, ids as {}; none where it is not at hand."""
-    if not _SPECIFICATION.exists():
-        return set()
-    described = json.loads(_SPECIFICATION.read_text())["paths"]
-    return {
-        (method.upper(), "/".join("{}" if part.startswith("{") else part for part in path.split("/")))
-        for path, methods in described.items()
-        for method in methods
-    }
+    """Stripe's routes, ids as {}: those that the SDK calls, and those of the description where that is at hand.
+
+    Neither has all: the SDK leaves out some that are old, the description was cut.
+    """
+    call = re.compile(r'"(get|post|delete)",\s+"(/v[12]/[^"]*)"')
+    services = Path(str(stripe.__file__)).parent.rglob("_*_service.py")
+    found = {match for service in services for match in call.findall(service.read_text())}
+    if _SPECIFICATION.exists():
+        described = json.loads(_SPECIFICATION.read_text())["paths"]
+        found |= {(method, path) for path, methods in described.items() for method in methods}
+    return {(method.upper(), re.sub(r"{\w+}", "{}", path)) for method, path in found}

@@ -8,6 +8,7 @@ import pytest
 import stripe
 
 from stripe_sandbox import API_VERSION, Sandbox, SandboxServer
+from tests.sandbox.subscribing import Shop
 
 
 @pytest.fixture
@@ -19,6 +20,11 @@ async def sandbox() -> AsyncIterator[SandboxServer]:
 @pytest.fixture
 def client(sandbox: SandboxServer) -> stripe.StripeClient:
     return make_client(sandbox.url)
+
+
+@pytest.fixture
+def shop(client: stripe.StripeClient, sandbox: SandboxServer) -> Shop:
+    return Shop(client, sandbox)
 
 
 @pytest.fixture

@@ -21,9 +21,12 @@ async def test_customers_live_through_create_retrieve_update_list_delete(client:
     listed = await client.v1.customers.list_async({"email": "a@example.com"})
     assert [c.id for c in listed.data] == [made.id]
     await client.v1.customers.delete_async(made.id)
-    with pytest.raises(stripe.InvalidRequestError) as gone:
-        await client.v1.customers.retrieve_async(made.id)
-    assert (gone.value.http_status, gone.value.code, gone.value.param) == (404, "resource_missing", "id")
+    gone = await client.v1.customers.retrieve_async(made.id)
+    assert gone.to_dict() == {"id": made.id, "object": "customer", "deleted": True}
+    assert (await client.v1.customers.list_async()).data == []
+    with pytest.raises(stripe.InvalidRequestError) as missing:
+        await client.v1.customers.update_async(made.id, {"name": "B"})
+    assert (missing.value.http_status, missing.value.code, missing.value.param) == (404, "resource_missing", "id")
 
 
 def test_the_synchronous_sdk_works_against_a_sandbox_in_a_thread() -> None:

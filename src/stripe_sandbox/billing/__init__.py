@@ -1,0 +1,1 @@
+"""Billing: subscriptions, their invoices, what collects them, and what changes them."""
