@@ -23,7 +23,7 @@ from tallystick.domain.account import Account, Entry, GrantKind
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.domain.commands import HOLD_SECONDS, GrantBonus, OpenAccount, Remove, Reverse, SetPlan, Spend
 from tallystick.domain.errors import AccountExists, IdempotencyConflict, TallystickError, Unavailable, UnknownAccount
-from tallystick.domain.explain import Explanation, explain
+from tallystick.domain.explain import Explanation
 from tallystick.domain.periods import require_instant
 from tallystick.holding import Holding
 from tallystick.ledger import Ledger
@@ -320,7 +320,7 @@ class Tallystick:
 
     async def explain(self, account_id: str, seq: int) -> Explanation:
         """Why entry number `seq` says what it says: which rule, which grants, where they came from."""
-        return explain(seq, await self.ledger.entries_up_to(account_id, seq))
+        return await self.ledger.explain(account_id, seq)
 
     async def quote_refund(self, purchase_id: str, amount: int | None = None) -> RefundQuote:
         """What refunding `amount` minor units of a purchase (default: all that is left) would come to (S23).

@@ -140,7 +140,7 @@ async def _copy(here: Database, there: Database, table: Table) -> None:
     await there.write(fill)
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0007", "0009"])
 async def test_every_released_schema_is_upgraded_with_what_is_in_it(
     old_url: str, database_url: str, ledger: Ledger, catalogue: Catalogue, revision: str
 ) -> None:

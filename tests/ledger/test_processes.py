@@ -15,6 +15,7 @@ from tallystick.ledger import Ledger
 from tallystick.ledger.postgres_statements import (
     ACCOUNT_TYPES,
     ENTRY_TYPES,
+    FIND_ARCHIVED,
     FIND_ENTRIES,
     FIND_KEYS,
     FIND_REVERSALS,
@@ -107,6 +108,7 @@ async def test_the_ledgers_statements_use_indexes_whatever_the_statistics_say(po
         for statement, values in (
             (LOCK_ACCOUNTS, (["acc1", "acc2"], [1, -1])),
             (FIND_KEYS, (["acc1", "acc2"], ["g", "g"])),
+            (FIND_ARCHIVED, (["acc1", "acc2"], [1, 1])),
             (FIND_ENTRIES, (["acc1", "acc2"], [1, 1])),
             (FIND_REVERSALS, (["acc1", "acc2"], [1, 1])),
             (WRITE_BATCH, (*columns([], ACCOUNT_TYPES), *columns([], ENTRY_TYPES))),

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,12 +18,15 @@ from tallystick.config import environment, load_ledger_settings
 from tallystick.database.schema import require_current
 from tallystick.domain.account import Account, Entry, GrantKind
 from tallystick.domain.commands import GrantBonus, KeyedCommand, Remove, Spend, require_identifier
+from tallystick.domain.errors import InvalidInput
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
+from tallystick.ledger.verify_archive import verify_archive
 
 
 @asynccontextmanager
-async def _ledger() -> AsyncIterator[Ledger]:
+async def open_ledger() -> AsyncIterator[Ledger]:
+    """The ledger of DATABASE_URL. Raises SchemaOutOfDate and what opening a ledger raises."""
     url, catalogue = load_ledger_settings(environment())
     await require_current(url)
     ledger = await Ledger.open(url, catalogue, system_clock)
@@ -34,7 +38,7 @@ async def _ledger() -> AsyncIterator[Ledger]:
 
 async def show(account_id: str, *, entries: int, as_json: bool) -> None:
     """Print balances and the latest entries. Raises UnknownAccount."""
-    async with _ledger() as ledger:
+    async with open_ledger() as ledger:
         account = await ledger.account(require_identifier(account_id, "account id"))
         latest = await ledger.entries(account_id, limit=entries)
     if as_json:
@@ -65,10 +69,15 @@ async def remove(account_id: str, credits: int, *, reason: str, key: str | None,
     )
 
 
-async def verify_ledger(account_id: str | None, *, only_new: bool) -> int:
+async def verify_ledger(account_id: str | None, *, only_new: bool, archive: Path | None) -> int:
     """Replay the ledger and print what is off. Returns the exit code: 0 when every number is proven."""
-    async with _ledger() as ledger:
-        result = await verify(ledger, account_id, only_new=only_new)
+    if archive is not None and (account_id is not None or only_new):
+        raise InvalidInput("With --archive everything is proven from the very first entry. Leave the rest out.")
+    async with open_ledger() as ledger:
+        if archive is None:
+            result = await verify(ledger, account_id, only_new=only_new)
+        else:
+            result = await verify_archive(ledger, archive)
     console = Console()
     for difference in result.differences:
         console.print(difference, style="red", markup=False, highlight=False)
@@ -86,7 +95,7 @@ def print_json(value: Any) -> None:
 
 
 async def _submit(command: KeyedCommand, *, as_json: bool) -> None:
-    async with _ledger() as ledger:
+    async with open_ledger() as ledger:
         receipt = await ledger.submit(command)
         account = await ledger.account(command.account_id)
     if as_json:

@@ -1,6 +1,7 @@
 """The commands and their help, in one place; what they do stands in the modules next to this one."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from rich.console import Console
 
 from tallystick.catalogue_file import default_catalogue
-from tallystick.cli import accounts, demo, keys, reconcile, refunds, serving
+from tallystick.cli import accounts, archive, demo, keys, reconcile, refunds, serving
 from tallystick.cli.running import exits_cleanly
 
 app = typer.Typer(
@@ -97,12 +98,34 @@ def verify(
     new: Annotated[
         bool, typer.Option("--new", help="Only what was written since the last proof of each account.")
     ] = False,
+    from_archive: Annotated[
+        Path | None,
+        typer.Option("--archive", metavar="FOLDER", help="Read what was archived from this folder too."),
+    ] = None,
 ) -> None:
     """Replay every entry from nothing and compare with what the database says.
 
-    Exits with 1 and shows each difference when anything is off. It can run while the service does.
+    What is in an archive is taken from its checkpoint, unless the archive is given. Exits with 1 and shows
+    each difference when anything is off. It can run while the service does.
     """
-    raise typer.Exit(asyncio.run(accounts.verify_ledger(account, only_new=new)))
+    raise typer.Exit(asyncio.run(accounts.verify_ledger(account, only_new=new, archive=from_archive)))
+
+
+@app.command("archive")
+@exits_cleanly
+def archive_entries(
+    before: Annotated[
+        datetime,
+        typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="What was recorded before this day, UTC."),
+    ],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the archive is kept; always the same folder.")],
+    apply: Annotated[bool, typer.Option("--apply", help="Do it. Without this only the numbers are shown.")] = False,
+) -> None:
+    """Move old entries out of the database into files that prove what they say.
+
+    It can run while the service does, and be stopped and started again. Their idempotency keys stay known.
+    """
+    raise typer.Exit(asyncio.run(archive.archive_entries(before.replace(tzinfo=UTC), to, apply=apply)))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Every table, once, for both databases. Migrations are checked against this module.
 
-Ledger tables (`accounts`, `entries`, `proofs`) are written by the ledger's stores alone. Their keys begin with the
+Ledger tables (LEDGER_TABLES) are written by the ledger's stores alone. Their keys begin with the
 account, so that they can be spread over shards by account; no sequence is shared between accounts.
 """
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -124,6 +125,29 @@ proofs = Table(
     Column("seq", BigInteger, nullable=False),
     Column("account", Text, nullable=False),
 )
+
+# What stands for entries that went to the archive: the number of the checkpoint entry, and up to where it counts.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("up_to", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    # The entries that left with it, all of them in one: a key that comes again gets its first answer (S7).
+    Column("packed", LargeBinary, nullable=False),
+)
+
+# The idempotency keys of entries that went to the archive, each as a number that is looked up quickly. Two keys
+# may have the same one; what they are stands in `packed`.
+archived_keys = Table(
+    "archived_keys",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("digest", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+)
+
+LEDGER_TABLES = (accounts, entries, proofs, checkpoints, archived_keys)
 
 customers = Table(
     "customers",

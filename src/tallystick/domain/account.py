@@ -139,6 +139,7 @@ class EntryKind(StrEnum):
     THAWED = "thawed"
     CLAWBACK_CONFIRMED = "clawback_confirmed"
     DEBT_REPAID = "debt_repaid"
+    CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +180,9 @@ class Account:
 
     `grants` are usable now, none of them empty, in burn order; `scheduled` are not yet effective. A grant
     that is over stays among `grants` while a hold needs it. `seq` is the number of the account's last
-    entry (S5). `allowance` is None until the first one opens. All amounts are credits. Before `wakes_at`
-    time alone changes nothing; it may be earlier than the first change, never later.
+    entry (S5). `allowance` is None until the first one opens. All amounts are credits. Entries up to number
+    `archived` are in the archive. Before `wakes_at` time alone changes nothing; it may be earlier than the first
+    change, never later.
     """
 
     id: str
@@ -195,6 +197,7 @@ class Account:
     scheduled: tuple[Scheduled, ...]
     holds: tuple[Hold, ...] = ()
     clawbacks: tuple[Clawback, ...] = ()
+    archived: int = 0
     wakes_at: datetime | None = field(default=None, compare=False)
 
     @property
@@ -218,6 +221,18 @@ class Account:
         return self.allowance.period.end
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Says that entries up to number `up_to` went to the archive, and what they came to (S5).
+
+    `hash` is over all of them, from the first; `state` is the account after them.
+    """
+
+    up_to: int
+    hash: str
+    state: Account
+
+
 @cheaply_made
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -230,7 +245,8 @@ class Entry:
     (S7). `hold` is the id of the hold it is about, `hold_until` that hold's deadline. A reversal names the
     entry it `reverses`, the grants it `reopened`, and what did not come back because its grant had
     `lapsed` (S13). `clawback` is what is taken back of a grant from now on, `owed` what became debt by it,
-    negative where debt was repaid or forgiven (S23, S24).
+    negative where debt was repaid or forgiven (S23, S24). A `checkpoint` stands for the entries that are in the
+    archive.
     """
 
     account_id: str
@@ -258,6 +274,7 @@ class Entry:
     lapsed: tuple[Lot, ...] = ()
     clawback: Clawback | None = None
     owed: int = 0
+    checkpoint: Checkpoint | None = None
 
     @property
     def available(self) -> int:

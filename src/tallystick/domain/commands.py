@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from tallystick.domain.account import GrantKind
+from tallystick.domain.account import Account, GrantKind
 from tallystick.domain.amounts import require_credits
 from tallystick.domain.errors import InvalidInput, shown
 from tallystick.domain.periods import Period, require_instant
@@ -349,6 +349,25 @@ class Settle:
     account_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive(_Keyed):
+    """Record that entries up to number `up_to` are in the archive, what they came to, and a `hash` over them.
+
+    Those up to `since` are there already. Only the store gives this one, in the transaction that takes the
+    entries out.
+    """
+
+    since: int
+    up_to: int
+    hash: str
+    state: Account
+
+    @property
+    def request(self) -> str:
+        """As for every command; the state follows from the entries."""
+        return f'["Archive",{{"up_to":{self.up_to},"hash":{quoted(self.hash)}}}]'
+
+
 KeyedCommand = (
     OpenAccount
     | SetPlan
@@ -363,4 +382,4 @@ KeyedCommand = (
     | Remove
     | ClawBack
 )
-Command = KeyedCommand | Settle
+Command = KeyedCommand | Archive | Settle

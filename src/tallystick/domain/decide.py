@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 
 from tallystick.domain.account import Account, Allowance, Entry, EntryKind, Grant
 from tallystick.domain.amounts import MAX_BALANCE
+from tallystick.domain.archiving import checkpoint
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import (
+    Archive,
     Capture,
     ClawBack,
     Command,
@@ -83,6 +85,8 @@ def decide(
             outcome = _renew_allowance(account, command, now, catalogue)
         case SetPlan():
             outcome = _set_plan(account, command, now, catalogue)
+        case Archive():
+            outcome = checkpoint(account, command, now)
         case Settle():
             return settled
     if isinstance(outcome, Refusal) or not settled.entries:

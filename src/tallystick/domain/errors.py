@@ -140,6 +140,34 @@ class UnknownEntry(Refusal):
         )
 
 
+class EntryArchived(Refusal):
+    """An entry that is in the archive, no longer in the database."""
+
+    code = "entry_archived"
+
+    def __init__(self, account_id: str, entry: int, archived: int) -> None:
+        super().__init__(
+            f"Entry {entry} of account {account_id!r} is in the archive, as all up to {archived:,} are. Nothing was "
+            "changed. What it says can be read there; it can no longer be reversed or explained here.",
+            account_id=account_id,
+            entry=entry,
+            archived=archived,
+        )
+
+
+class AlreadyArchived(Refusal):
+    """Another run of the archive took these entries."""
+
+    code = "already_archived"
+
+    def __init__(self, account_id: str, archived: int) -> None:
+        super().__init__(
+            f"Another run has archived account {account_id!r} up to entry {archived:,} meanwhile. Nothing was changed.",
+            account_id=account_id,
+            archived=archived,
+        )
+
+
 class NotReversible(Refusal):
     """An entry that did not consume credits."""
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tallystick.domain.account import Entry, EntryKind, GrantKind
-from tallystick.domain.errors import UnknownEntry
+from tallystick.domain.account import Account, Entry, EntryKind, GrantKind
 from tallystick.domain.replay import replay
 
 RULES = {
@@ -30,6 +29,7 @@ RULES = {
     EntryKind.FROZEN: "S25: while its payment is disputed, what remains of a grant is out of reach.",
     EntryKind.THAWED: "S25: the dispute is over, so what remains of the grant can be spent again.",
     EntryKind.CLAWBACK_CONFIRMED: "S27: the payment was looked at while another look was under way; this one counts.",
+    EntryKind.CHECKPOINT: "S5: what came before is in the archive; this says what it came to, with a hash over it.",
     EntryKind.DEBT_REPAID: "S24: debt is repaid first from the next bonus grant.",
 }
 """The rule behind each kind of entry."""
@@ -61,20 +61,19 @@ class Explanation:
     grants: tuple[GrantMoved, ...]
 
 
-def explain(seq: int, history: Sequence[Entry]) -> Explanation:
-    """Explain entry number `seq`; `history` are the account's entries from the first up to it.
+def explain(begins: Account, history: Sequence[Entry], older: Sequence[Entry] = ()) -> Explanation:
+    """Explain the last entry of `history`, which are the account's entries in order since it was `begins`.
 
-    Raises UnknownEntry when there is no such entry.
+    That is the blank account, or what it was after the entries that are in the archive; `older` are those from
+    before that made grants which the entry moved.
     """
-    if not history or history[-1].seq != seq:
-        raise UnknownEntry(history[0].account_id if history else "", seq)
     entry = history[-1]
-    account_id = entry.account_id
-    before = _remaining(account_id, history[:-1])
-    after = _remaining(account_id, history)
+    made = {e.seq: e for e in (*older, *history)}
+    before = _remaining(begins, history[:-1])
+    after = _remaining(begins, history)
     moved = []
     for lot in entry.lots:
-        made_by = history[lot.grant_id - 1]
+        made_by = made[lot.grant_id]
         moved.append(
             GrantMoved(
                 grant_id=lot.grant_id,
@@ -90,5 +89,5 @@ def explain(seq: int, history: Sequence[Entry]) -> Explanation:
     return Explanation(entry, RULES[entry.kind], tuple(moved))
 
 
-def _remaining(account_id: str, entries: Sequence[Entry]) -> dict[int, int]:
-    return {grant.id: grant.remaining for grant in replay(account_id, entries).grants}
+def _remaining(begins: Account, entries: Sequence[Entry]) -> dict[int, int]:
+    return {grant.id: grant.remaining for grant in replay(begins.id, entries, begins).grants}

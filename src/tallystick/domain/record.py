@@ -9,6 +9,7 @@ from datetime import datetime
 from tallystick.domain.account import (
     Account,
     Allowance,
+    Checkpoint,
     Clawback,
     Entry,
     EntryKind,
@@ -60,6 +61,7 @@ def record(
     reopened: tuple[Grant, ...] = (),
     lapsed: tuple[Lot, ...] = (),
     clawback: Clawback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Account, Entry]:
     """Write the next entry of `account`: returns the account after it, and the entry.
 
@@ -72,6 +74,7 @@ def record(
     grants, scheduled, holds, clawbacks = account.grants, account.scheduled, account.holds, account.clawbacks
     monthly, bonus, held, debt = account.monthly, account.bonus, account.held, account.debt
     now_allowance = account.allowance if allowance is None else allowance
+    archived = account.archived
     seq = account.seq + 1
     moved = -1
     match kind:
@@ -106,6 +109,10 @@ def record(
         case EntryKind.GRANT_SCHEDULED if grant is not None:
             scheduled = (*scheduled, Scheduled(grant, allowance))
             now_allowance = account.allowance
+        case EntryKind.CHECKPOINT if checkpoint is not None:
+            archived = checkpoint.up_to
+            if not account.archived < archived <= account.seq or checkpoint.state.seq != archived:
+                raise ValueError(f"entries up to {archived} cannot go to the archive")
         case _:
             grants = take(grants, lots)
             if grant is not None:
@@ -140,6 +147,7 @@ def record(
         scheduled,
         holds,
         clawbacks,
+        archived,
         account.wakes_at if kind in _NO_NEW_DEADLINE else first_deadline(grants, scheduled, holds, now_allowance),
     )
     entry = Entry(
@@ -168,6 +176,7 @@ def record(
         lapsed,
         clawback,
         debt - account.debt,
+        checkpoint,
     )
     return after, entry
 

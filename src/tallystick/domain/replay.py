@@ -57,6 +57,7 @@ class Replay:
                 reopened=entry.reopened,
                 lapsed=entry.lapsed,
                 clawback=entry.clawback,
+                checkpoint=entry.checkpoint,
             )
         except ValueError as error:
             raise LedgerMismatch(f"Account {account_id}, entry {entry.seq}: {error}.") from error
@@ -71,9 +72,12 @@ class Replay:
         raise LedgerMismatch(f"Account {account_id}, entry {entry.seq}: {'; '.join(wrong)}.")
 
 
-def replay(account_id: str, entries: Iterable[Entry]) -> Account:
-    """The state that `entries`, in order, lead to. Raises LedgerMismatch at the first that does not follow."""
-    replaying = Replay(account_id)
+def replay(account_id: str, entries: Iterable[Entry], proven: Account | None = None) -> Account:
+    """The state that `entries`, in order, lead to, from nothing or from a `proven` one.
+
+    Raises LedgerMismatch at the first that does not follow.
+    """
+    replaying = Replay(account_id, proven)
     for entry in entries:
         replaying.step(entry)
     return replaying.account

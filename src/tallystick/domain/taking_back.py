@@ -10,6 +10,7 @@ from tallystick.domain.commands import ClawBack, Reverse
 from tallystick.domain.errors import (
     AlreadyReversed,
     ClawbackSuperseded,
+    EntryArchived,
     NotABonusGrant,
     NotReversible,
     Refusal,
@@ -41,6 +42,8 @@ def reverse(
     """Return the credits of a spend, as far as their grants have not lapsed meanwhile."""
     spend = past.entry
     if spend is None:
+        if command.entry <= account.archived:
+            return EntryArchived(account.id, command.entry, account.archived)
         return UnknownEntry(account.id, command.entry)
     if spend.kind not in (EntryKind.SPENT, EntryKind.CAPTURED):
         return NotReversible(spend.seq, spend.kind)

@@ -1,6 +1,6 @@
 """One batch of commands, decided together. Pure: the stores load what it needs and write what it says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from tallystick.domain.commands import ClawBack, Command, Reverse, Settle
 from tallystick.domain.decide import decide
 from tallystick.domain.errors import IdempotencyConflict, Refusal
 from tallystick.domain.taking_back import NO_PAST, Past
+from tallystick.ledger.codec import unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,18 @@ def account_ids(commands: Sequence[Command]) -> list[str]:
 def keys(commands: Sequence[Command]) -> list[Key]:
     """The idempotency keys that have to be looked up before a batch can be decided."""
     return [(c.account_id, c.key) for c in commands if not isinstance(c, Settle)]
+
+
+def in_archive(commands: Sequence[Command], accounts: Iterable[Account]) -> list[Key]:
+    """The keys that have to be looked up in the archive too: those of accounts that have one."""
+    archived = {account.id for account in accounts if account.archived}
+    return [key for key in keys(commands) if key[0] in archived] if archived else []
+
+
+def unpacked(wanted: Sequence[Key], packed: Iterable[bytes]) -> dict[Key, Entry]:
+    """The entries of `wanted` keys among those that were `packed`."""
+    entries = {(e.account_id, e.key): e for parcel in packed for e in unpack(parcel)}
+    return {key: entries[key] for key in wanted if key in entries}
 
 
 def named(commands: Sequence[Command]) -> list[Number]:

@@ -7,12 +7,15 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from json.encoder import encode_basestring as quoted
 from typing import Any
+from zlib import compress, decompress
 
 from tallystick.domain.account import (
     Account,
     Allowance,
+    Checkpoint,
     Clawback,
     Entry,
     EntryKind,
@@ -68,6 +71,8 @@ def account_row(account: Account, due_at: datetime | None) -> tuple[Any, ...]:
         state += f',"h":{_list(holds)}'
     if account.clawbacks:
         state += f',"c":{_list(map(_clawback, account.clawbacks))}'
+    if account.archived:
+        state += f',"n":{account.archived}'
     return (
         account.id,
         account.plan,
@@ -104,6 +109,7 @@ def account_from(row: Any) -> Account:
         scheduled=scheduled,
         holds=holds,
         clawbacks=tuple(map(_to_clawback, state.get("c", ()))),
+        archived=state.get("n", 0),
         wakes_at=first_deadline(grants, scheduled, holds, allowance),
     )
 
@@ -116,6 +122,23 @@ def proof_text(account: Account) -> str:
 def account_from_proof(text: str) -> Account:
     """The account of `proof_text`."""
     return account_from(json.loads(text))
+
+
+def key_digest(key: str) -> int:
+    """A number by which an archived key is looked up. 64 bits: rarely two keys of an account share one."""
+    return int.from_bytes(sha256(key.encode()).digest()[:8], signed=True)
+
+
+def pack(entries: Iterable[Entry]) -> bytes:
+    """Entries of one account as a few bytes each."""
+    rows = [(*row[:8], _micros(row[8]), _micros(row[9]), *row[10:]) for row in map(entry_row, entries)]
+    return compress(json.dumps(rows).encode(), 9)
+
+
+def unpack(packed: bytes) -> list[Entry]:
+    """The entries of `pack`."""
+    rows = json.loads(decompress(packed))
+    return [entry_from((*row[:8], _instant(row[8]), _instant(row[9]), *row[10:])) for row in rows]
 
 
 def entry_row(entry: Entry) -> tuple[Any, ...]:
@@ -143,6 +166,9 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         detail.append(f'"lapsed":{_lots(entry.lapsed)}')
     if entry.clawback is not None:
         detail.append(f'"clawback":{_clawback(entry.clawback)},"owed":{entry.owed}')
+    if entry.checkpoint is not None:
+        c = entry.checkpoint
+        detail.append(f'"checkpoint":{{"up_to":{c.up_to},"hash":{quoted(c.hash)},"state":{proof_text(c.state)}}}')
     return (
         entry.account_id,
         entry.seq,
@@ -183,6 +209,7 @@ def entry_from(row: Any) -> Entry:
     grant = detail.get("grant")
     until = detail.get("hold_until")
     clawback = detail.get("clawback")
+    checkpoint = detail.get("checkpoint")
     return Entry(
         account_id=account_id,
         seq=seq,
@@ -209,6 +236,7 @@ def entry_from(row: Any) -> Entry:
         lapsed=_to_lots(detail.get("lapsed", ())),
         clawback=None if clawback is None else _to_clawback(clawback),
         owed=detail.get("owed", 0),
+        checkpoint=None if checkpoint is None else _to_checkpoint(checkpoint),
     )
 
 
@@ -267,6 +295,10 @@ def _clawback(clawback: Clawback) -> str:
 def _to_clawback(values: list[int]) -> Clawback:
     grant_id, total, owed, frozen, version = values
     return Clawback(grant_id, total, owed, bool(frozen), version)
+
+
+def _to_checkpoint(values: dict[str, Any]) -> Checkpoint:
+    return Checkpoint(values["up_to"], values["hash"], account_from(values["state"]))
 
 
 def _allowance(allowance: Allowance | None) -> str:

@@ -11,7 +11,9 @@ from tallystick.database.urls import parse_url
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import KeyedCommand, Settle
-from tallystick.domain.errors import TallystickError, UnknownAccount, UnknownEntry
+from tallystick.domain.errors import EntryArchived, TallystickError, UnknownAccount, UnknownEntry
+from tallystick.domain.explain import Explanation, explain
+from tallystick.domain.record import blank
 from tallystick.domain.settle import settle
 from tallystick.ledger.batch import Receipt, Settled
 from tallystick.ledger.lanes import Lane, Lanes
@@ -91,19 +93,52 @@ class Ledger:
         return await self.store.entry_by_key(account_id, key)
 
     async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
-        """The last entry that counted at `instant`, written down or not, or None. Raises UnknownAccount."""
+        """The last entry that counted at `instant`, written down or not, or None.
+
+        Raises UnknownAccount, and EntryArchived when that entry is in the archive.
+        """
         account = await self.store.account(account_id)
         if account is None:
             raise UnknownAccount(account_id)
         due = settle(account, min(instant, self._clock()), self._catalogue).entries
-        return due[-1] if due else await self.store.entry_at(account_id, instant)
+        if due:
+            return due[-1]
+        found = await self.store.entry_at(account_id, instant)
+        # Of what is in the archive only what made grants and the very last entry are still here. The first entry
+        # may be among the former: before it there was nothing.
+        if found is not None and found.seq < account.archived:
+            raise EntryArchived(account_id, found.seq, account.archived)
+        return found
 
     async def entries_up_to(self, account_id: str, seq: int) -> list[Entry]:
-        """The account's entries from the first to number `seq`, in order. Raises UnknownEntry."""
-        found = await self.store.entries(account_id, seq + 1, seq) if seq >= 1 else []
+        """The account's entries from the first to number `seq`, in order.
+
+        Raises UnknownEntry, and EntryArchived when some of them are in the archive.
+        """
+        begins, found = await self._from_the_archive_on(account_id, seq)
+        if begins.seq:
+            raise EntryArchived(account_id, begins.seq, begins.seq)
+        return found
+
+    async def explain(self, account_id: str, seq: int) -> Explanation:
+        """Why entry number `seq` says what it says. Raises UnknownEntry, and EntryArchived."""
+        begins, history = await self._from_the_archive_on(account_id, seq)
+        made = [lot.grant_id for lot in history[-1].lots if lot.grant_id <= begins.seq]
+        older = [await self.store.entries(account_id, number + 1, 1) for number in made]
+        return explain(begins, history, [entry for found in older for entry in found])
+
+    async def _from_the_archive_on(self, account_id: str, seq: int) -> tuple[Account, list[Entry]]:
+        """The account after what is in the archive, and its entries from there to number `seq`, in order."""
+        checkpoint = await self.store.checkpoint(account_id)
+        begins = blank(account_id)
+        if checkpoint is not None and checkpoint.checkpoint is not None:
+            begins = checkpoint.checkpoint.state
+        if 1 <= seq <= begins.seq:
+            raise EntryArchived(account_id, seq, begins.seq)
+        found = await self.store.entries(account_id, seq + 1, seq - begins.seq) if seq >= 1 else []
         if not found or found[0].seq != seq:
             raise UnknownEntry(account_id, seq)
-        return found[::-1]
+        return begins, found[::-1]
 
     async def sweep(self) -> int:
         """Write down what time has done to accounts that nobody touches (S14). Returns how many there were."""

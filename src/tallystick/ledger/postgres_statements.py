@@ -96,6 +96,22 @@ FIND_REVERSALS = (
     "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, reverses) "
     "JOIN entries ON entries.account_id = wanted.account_id AND entries.reverses = wanted.reverses"
 )
+# Of every wanted key that was archived, what left together with it.
+FIND_ARCHIVED = (
+    "SELECT DISTINCT archived_keys.account_id, (SELECT min(up_to) FROM checkpoints "
+    "WHERE checkpoints.account_id = archived_keys.account_id AND up_to > archived_keys.seq) AS up_to "
+    "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, digest) "
+    "JOIN archived_keys ON archived_keys.account_id = wanted.account_id AND archived_keys.digest = wanted.digest"
+)
+FIND_PACKED = "SELECT packed FROM checkpoints WHERE account_id = $1 AND up_to = $2"
+FIND_CHECKPOINT = (
+    f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} FROM checkpoints "
+    "JOIN entries ON entries.account_id = checkpoints.account_id AND entries.seq = checkpoints.seq "
+    "WHERE checkpoints.account_id = $1 ORDER BY up_to DESC LIMIT 1"
+)
+KEEP_CHECKPOINT = "INSERT INTO checkpoints (account_id, up_to, seq, packed) VALUES ($1, $2, $3, $4)"
+KEEP_KEYS = "INSERT INTO archived_keys (account_id, digest, seq) SELECT $1, * FROM unnest($2::bigint[], $3::bigint[])"
+REMOVE_ENTRIES = "DELETE FROM entries WHERE account_id = $1 AND seq = ANY($2::bigint[])"
 FIND_PROOF = "SELECT account FROM proofs WHERE account_id = $1"
 KEEP_PROOF = (
     "INSERT INTO proofs (account_id, seq, account) VALUES ($1, $2, $3) ON CONFLICT (account_id) "

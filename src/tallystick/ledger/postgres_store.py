@@ -5,7 +5,7 @@ processes may work on the same database at once: accounts are always locked in i
 rules; it loads what a batch needs, lets `decide_batch` decide, and writes what it says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from tallystick.clock import Clock
 from tallystick.database.urls import DatabaseUrl
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
-from tallystick.domain.commands import Command
+from tallystick.domain.commands import Archive, Command
 from tallystick.domain.replay import Replay
 from tallystick.domain.settle import next_due
 from tallystick.ledger.batch import (
@@ -25,9 +25,11 @@ from tallystick.ledger.batch import (
     Outcome,
     account_ids,
     decide_batch,
+    in_archive,
     keys,
     named,
     origins,
+    unpacked,
 )
 from tallystick.ledger.codec import (
     account_from,
@@ -35,6 +37,8 @@ from tallystick.ledger.codec import (
     account_row,
     entry_from,
     entry_row,
+    key_digest,
+    pack,
     proof_text,
 )
 from tallystick.ledger.memory import Memory
@@ -44,18 +48,24 @@ from tallystick.ledger.postgres_statements import (
     ACCOUNT_TYPES,
     ENTRY,
     ENTRY_TYPES,
+    FIND_ARCHIVED,
+    FIND_CHECKPOINT,
     FIND_ENTRIES,
     FIND_KEYS,
+    FIND_PACKED,
     FIND_PROOF,
     FIND_REVERSALS,
+    KEEP_CHECKPOINT,
+    KEEP_KEYS,
     KEEP_PROOF,
     LOCK_ACCOUNTS,
+    REMOVE_ENTRIES,
     WRITE_ACCOUNTS,
     WRITE_BATCH,
     WRITE_ENTRIES,
     columns,
 )
-from tallystick.ledger.store import Proof
+from tallystick.ledger.store import Proof, proof_begins
 
 LANES = 2
 READERS = 4
@@ -101,10 +111,18 @@ class PostgresStore:
         rows = await self.connections.read(lambda connection: connection.fetch(query, account_id, below, limit, kind))
         return [entry_from(row) for row in rows]
 
+    async def entries_after(self, account_id: str, seq: int, limit: int) -> list[Entry]:
+        query = f"SELECT {ENTRY} FROM entries WHERE account_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"
+        rows = await self.connections.read(lambda connection: connection.fetch(query, account_id, seq, limit))
+        return [entry_from(row) for row in rows]
+
     async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
-        query = f"SELECT {ENTRY} FROM entries WHERE account_id = $1 AND key = $2"
-        row = await self.connections.read(lambda connection: connection.fetchrow(query, account_id, key))
-        return None if row is None else entry_from(row)
+        wanted = [(account_id, key)]
+        found = await self.connections.read(lambda connection: _found(connection, wanted))
+        if found:
+            return found[(account_id, key)]
+        archived = await self.connections.read(lambda connection: _archived(connection, wanted))
+        return archived.get((account_id, key))
 
     async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
         query = f"SELECT {ENTRY} FROM entries WHERE account_id = $1 AND effective_at <= $2 ORDER BY seq DESC LIMIT 1"
@@ -131,6 +149,13 @@ class PostgresStore:
         values = (account.id, account.seq, proof_text(account))
         await self.connections.read(lambda connection: connection.execute(KEEP_PROOF, *values))
 
+    async def checkpoint(self, account_id: str) -> Entry | None:
+        row = await self.connections.read(lambda connection: connection.fetchrow(FIND_CHECKPOINT, account_id))
+        return None if row is None else entry_from(row)
+
+    async def archive(self, command: Archive, going: Sequence[Entry]) -> Outcome:
+        return await self.connections.insist(lambda connection, _attempt: self._archive(connection, command, going))
+
     async def close(self) -> None:
         await self.connections.close()
 
@@ -138,6 +163,11 @@ class PostgresStore:
         """The short way, without reading. None when it is not open, or another process was faster."""
         batch = self._memory.decide(commands, self._clock(), self._catalogue)
         if batch is None:
+            return None
+        wanted = in_archive(commands, batch.accounts)
+        # Whoever archives more meanwhile takes the number of the next entry: then nothing can be written below.
+        used = await self.connections.read(lambda connection: _archived(connection, wanted)) if wanted else []
+        if used:
             return None
         self._memory.forget(commands)
         try:
@@ -160,12 +190,12 @@ class PostgresStore:
             known: dict[Key, Entry] = {}
             history = NO_HISTORY
             refers = named(commands)
-            looked = bool(attempt or refers)
+            looked = bool(attempt or refers or in_archive(commands, accounts.values()))
             if looked:
-                known, history = await _known(connection, keys(commands)), await _history(connection, refers)
+                known, history = await _known(connection, commands, accounts), await _history(connection, refers)
             batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
             if not looked and any(isinstance(outcome, Exception) for outcome in batch.outcomes):
-                known = await _known(connection, keys(commands))
+                known = await _known(connection, commands, accounts)
                 batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
             if batch.entries and all(account.id in accounts for account in batch.accounts):
                 await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
@@ -174,6 +204,21 @@ class PostgresStore:
                 await connection.execute(WRITE_ENTRIES, *_entry_columns(batch))
         self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
+
+    async def _archive(self, connection: Any, command: Archive, going: Sequence[Entry]) -> Outcome:
+        id = command.account_id
+        async with connection.transaction():
+            accounts = await self._lock(connection, [id])
+            known = await _known(connection, [command], accounts)
+            batch = decide_batch([command], accounts, known, NO_HISTORY, self._clock(), self._catalogue)
+            if batch.entries:
+                await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
+                await connection.execute(KEEP_CHECKPOINT, id, command.up_to, batch.accounts[0].seq, pack(going))
+                keyed = [(key_digest(e.key), e.seq) for e in going if e.key is not None]
+                await connection.execute(KEEP_KEYS, id, [d for d, _ in keyed], [seq for _, seq in keyed])
+                await connection.execute(REMOVE_ENTRIES, id, [e.seq for e in going])
+        self._memory.remember(batch.accounts)
+        return batch.outcomes[0]
 
     async def _lock(self, connection: Any, ids: list[str]) -> dict[str, Account]:
         remembered = [self._memory.get(id) for id in ids]
@@ -193,9 +238,22 @@ def _entry_columns(batch: Batch) -> list[Any]:
     return columns(map(entry_row, batch.entries), ENTRY_TYPES)
 
 
-async def _known(connection: Any, wanted: Sequence[Key]) -> dict[Key, Entry]:
+async def _known(connection: Any, commands: Sequence[Command], accounts: Mapping[str, Account]) -> dict[Key, Entry]:
+    archived = await _archived(connection, in_archive(commands, accounts.values()))
+    return archived | await _found(connection, keys(commands))
+
+
+async def _found(connection: Any, wanted: Sequence[Key]) -> dict[Key, Entry]:
     rows = await connection.fetch(FIND_KEYS, [key[0] for key in wanted], [key[1] for key in wanted])
     return {(row["account_id"], row["key"]): entry_from(row) for row in rows}
+
+
+async def _archived(connection: Any, wanted: Sequence[Key]) -> dict[Key, Entry]:
+    if not wanted:
+        return {}
+    digests = [key_digest(key) for _, key in wanted]
+    found = await connection.fetch(FIND_ARCHIVED, [id for id, _ in wanted], digests)
+    return unpacked(wanted, [await connection.fetchval(FIND_PACKED, *row) for row in found])
 
 
 async def _history(connection: Any, wanted: Sequence[Number]) -> History:
@@ -215,8 +273,15 @@ async def _prove(connection: Any, account_id: str, only_new: bool) -> Proof | No
         row = await connection.fetchrow(f"SELECT {ACCOUNT} FROM accounts WHERE id = $1", account_id)
         if row is None:
             return None
+        account = account_from(row)
         kept = await connection.fetchval(FIND_PROOF, account_id) if only_new else None
-        replaying = Replay(account_id, None if kept is None else account_from_proof(kept))
+        checkpoint = await connection.fetchrow(FIND_CHECKPOINT, account_id) if account.archived else None
+        begins = proof_begins(
+            account,
+            None if kept is None else account_from_proof(kept),
+            None if checkpoint is None else entry_from(checkpoint),
+        )
+        replaying = Replay(account_id, begins)
         before = replaying.account.seq
         query = f"SELECT {ENTRY} FROM entries WHERE account_id = $1 AND seq > $2 ORDER BY seq LIMIT {PAGE}"
         while page := await connection.fetch(query, account_id, replaying.account.seq):
@@ -224,4 +289,4 @@ async def _prove(connection: Any, account_id: str, only_new: bool) -> Proof | No
                 replaying.step(entry_from(entry))
             if len(page) < PAGE:
                 break
-        return Proof(account_from(row), replaying.account, replaying.account.seq - before)
+        return Proof(account, replaying.account, replaying.account.seq - before)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tallystick.domain.account import Account, Entry, EntryKind
-from tallystick.domain.commands import Command
+from tallystick.domain.commands import Archive, Command
 from tallystick.ledger.batch import Outcome
 
 
@@ -20,6 +20,16 @@ class Proof:
     written: Account
     proven: Account
     replayed: int
+
+
+def proof_begins(account: Account, kept: Account | None, checkpoint: Entry | None) -> Account | None:
+    """The proven state from which a replay goes on: one that was kept, or that of the archive; None is the beginning.
+
+    `kept` is no use when some of what came after it is in the archive.
+    """
+    if kept is not None and kept.seq >= account.archived:
+        return kept
+    return None if checkpoint is None or checkpoint.checkpoint is None else checkpoint.checkpoint.state
 
 
 class Store(Protocol):
@@ -39,6 +49,9 @@ class Store(Protocol):
         self, account_id: str, before: int | None, limit: int, kind: EntryKind | None = None
     ) -> list[Entry]:
         """Entries below number `before`, newest first, all of them or those of one kind."""
+
+    async def entries_after(self, account_id: str, seq: int, limit: int) -> list[Entry]:
+        """Entries above number `seq`, oldest first."""
 
     async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
         """The entry that answered an idempotency key."""
@@ -60,6 +73,12 @@ class Store(Protocol):
 
     async def keep_proof(self, account: Account) -> None:
         """Remember that `account` was proven, as the start of the next proof of what is new."""
+
+    async def checkpoint(self, account_id: str) -> Entry | None:
+        """The latest entry that stands for what is in the archive, or None."""
+
+    async def archive(self, command: Archive, going: Sequence[Entry]) -> Outcome:
+        """Write the checkpoint and take the entries out that are `going`, in one transaction (S7, S8)."""
 
     async def close(self) -> None:
         """Close all connections."""

@@ -84,6 +84,7 @@ _TITLES = {
     EntryKind.THAWED: "No longer frozen",
     EntryKind.CLAWBACK_CONFIRMED: "Payment checked",
     EntryKind.DEBT_REPAID: "Debt repaid",
+    EntryKind.CHECKPOINT: "Older entries archived",
 }
 _LAPSES = {"expired": "Their time was over", "replaced": "New monthly credits took their place"}
 

@@ -1,0 +1,132 @@
+"""The archive: files of old entries, one JSON object a line, gzip, with a hash over each account's lines.
+
+A run of the archive writes one file, accounts in order of their ids and entries in order of their numbers. What
+was written down but never taken out of the database, because the run was killed, is in a later file once more.
+"""
+
+import gzip
+import heapq
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tallystick.domain.account import Entry
+from tallystick.domain.errors import TallystickError
+from tallystick.ledger.codec import ENTRY_COLUMNS, entry_from, entry_row
+
+SUFFIX = ".jsonl.gz"
+
+
+class ArchiveUnreadable(TallystickError):
+    """A file of the archive that is not what was written."""
+
+    code = "archive_unreadable"
+
+    def __init__(self, file: Path, why: str) -> None:
+        super().__init__(f"{file} of the archive cannot be read: {why}. Nothing was changed. Restore it from a copy.")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry in the archive: its account, its number, and the very bytes that were hashed."""
+
+    account_id: str
+    seq: int
+    text: bytes
+
+    def entry(self) -> Entry:
+        """The entry it says."""
+        values = json.loads(self.text)
+        values["effective_at"], values["recorded_at"] = (
+            datetime.fromisoformat(values[name]) for name in ("effective_at", "recorded_at")
+        )
+        return entry_from([*(values[name] for name in ENTRY_COLUMNS[:-1]), json.dumps(values["detail"])])
+
+
+def line_of(entry: Entry) -> Line:
+    """An entry as it stands in the archive."""
+    values: dict[str, Any] = dict(zip(ENTRY_COLUMNS, entry_row(entry), strict=True))
+    for name in ("effective_at", "recorded_at"):
+        values[name] = values[name].isoformat()
+    values["detail"] = json.loads(values["detail"])
+    return Line(entry.account_id, entry.seq, json.dumps(values, separators=(",", ":")).encode())
+
+
+def first_hash(account_id: str) -> str:
+    """The hash over an account's archive that has no lines yet."""
+    return sha256(f"tallystick archive 1\n{account_id}\n".encode()).hexdigest()
+
+
+def next_hash(before: str, line: Line) -> str:
+    """The hash over an account's lines up to this one."""
+    return sha256(bytes.fromhex(before) + line.text).hexdigest()
+
+
+class ArchiveWriter:
+    """The file of one run. Nothing of it counts before `flush`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._waiting: list[bytes] = []
+
+    def add(self, line: Line) -> None:
+        """Take a line, to be written with the next flush."""
+        self._waiting.append(line.text + b"\n")
+
+    def flush(self) -> None:
+        """Write what was added and wait until the disk has it. Each flush can be read by itself."""
+        if not self._waiting:
+            return
+        is_new = not self._file.exists()
+        with self._file.open("ab") as out:
+            out.write(gzip.compress(b"".join(self._waiting), mtime=0))
+            out.flush()
+            os.fsync(out.fileno())
+        self._waiting.clear()
+        if is_new:
+            folder = os.open(self._file.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+
+
+def read_archive(folder: Path) -> Iterator[tuple[str, Iterator[Line]]]:
+    """The accounts of the archive in order of their ids, each with its lines in order, each line once.
+
+    Raises ArchiveUnreadable for a damaged file, or when two files say different things of one entry. A file
+    whose end is missing is read up to there: that is what a killed run leaves.
+    """
+    lines = heapq.merge(*map(_lines, sorted(folder.glob("*" + SUFFIX))), key=lambda found: found[:2])
+    for account_id, group in groupby(lines, key=lambda found: found[0]):
+        yield account_id, _each_once(group)
+
+
+def _each_once(lines: Iterator[tuple[str, int, Line, Path]]) -> Iterator[Line]:
+    before: Line | None = None
+    for _, _, line, file in lines:
+        if before is not None and before.seq == line.seq:
+            if before.text != line.text:
+                raise ArchiveUnreadable(file, f"another file says entry {line.seq} of {line.account_id} differently")
+            continue
+        before = line
+        yield line
+
+
+def _lines(file: Path) -> Iterator[tuple[str, int, Line, Path]]:
+    try:
+        with gzip.open(file) as lines:
+            for text in lines:
+                if not text.endswith(b"\n"):
+                    return
+                values = json.loads(text)
+                yield values["account_id"], values["seq"], Line(values["account_id"], values["seq"], text[:-1]), file
+    except EOFError:
+        return
+    except (OSError, zlib.error, ValueError, KeyError, TypeError) as error:
+        raise ArchiveUnreadable(file, str(error) or type(error).__name__) from error
