@@ -24,7 +24,7 @@ from tallystick.ledger import Ledger
 def what_a_sandbox_says_looks_like_stripe() -> Iterator[None]:
     """Holds in every test. Where no test module has imported the sandbox, there is nothing to watch, and the SDK,
     which takes seconds to load, stays out."""
-    if "stripe_sandbox" not in sys.modules:
+    if "stripe_sandbox.sandbox" not in sys.modules:
         yield
         return
     from tests import watching
