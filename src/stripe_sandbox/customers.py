@@ -71,8 +71,12 @@ def _invoice_settings(sandbox: Sandbox, customer: Object, given: Object) -> Obje
     return settings
 
 
-_DELETED = "deleted_customer"
+def _tax(_: Sandbox, __: Object) -> Object:
+    return {"automatic_tax": "unrecognized_location", "ip_address": None, "location": None, "provider": "stripe"}
 
+
+_DELETED = "deleted_customer"
+INCLUDES = {("customer", "tax"): _tax, ("customer", "invoice_credit_balance"): lambda _, __: {}}
 
 OPERATIONS = [
     operations.create("/customers", params.CustomerCreateParams, create),

@@ -2,7 +2,7 @@
 
 from stripe import params
 
-from stripe_sandbox import balance, later, operations, payment_methods, payments
+from stripe_sandbox import balance, intent_settings, later, operations, payment_methods, payments
 from stripe_sandbox.billing import collection
 from stripe_sandbox.card_table import card_of
 from stripe_sandbox.cards import Decline
@@ -19,19 +19,6 @@ _CANCELABLE = (
     "requires_action",
     "processing",
 )
-_SETTINGS = (
-    "automatic_payment_methods",
-    "capture_method",
-    "confirmation_method",
-    "description",
-    "receipt_email",
-    "setup_future_usage",
-    "shipping",
-    "statement_descriptor",
-    "statement_descriptor_suffix",
-    "transfer_group",
-)
-_AUTOMATIC: Object = {"automatic_payment_methods": {"allow_redirects": "always", "enabled": True}}
 _ALWAYS = frozenset({"metadata", "description", "receipt_email", "transfer_group"})
 """What can be changed whatever the status."""
 
@@ -80,7 +67,7 @@ def create(sandbox: Sandbox, given: Object) -> Object:
         currency,
         customer,
         given.get("metadata") or {},
-        **_AUTOMATIC | {name: given[name] for name in _SETTINGS if name in given},
+        **intent_settings.of(given),
     )
     if "payment_method" in given:
         intent = _choose(sandbox, intent, given["payment_method"])
@@ -94,7 +81,7 @@ def confirm(sandbox: Sandbox, intent: Object, given: Object) -> Object:
     if "payment_method_data" in given or "confirmation_token" in given:
         raise StripeError("The sandbox pays with a payment method: give `payment_method`.", param="payment_method")
     kept = ("capture_method", "receipt_email", "setup_future_usage", "shipping")
-    intent = intent | {name: given[name] for name in kept if name in given}
+    intent = intent | intent_settings.of({name: given[name] for name in kept if name in given}, intent)
     if "payment_method" in given:
         intent = _choose(sandbox, intent, given["payment_method"])
     if intent["payment_method"] is None:
@@ -183,8 +170,9 @@ def update(sandbox: Sandbox, id: str, given: Object) -> Object:
         _check_amount(given["amount"], given.get("currency") or intent["currency"])
     if "customer" in given:
         sandbox.get(given["customer"], "customer", param="customer", status=400)
-    chosen = {name: value or None for name, value in given.items() if name in _SETTINGS}
-    changes = operations.changes(intent, {**given, **chosen})
+    if "currency" in given:
+        given = {**given, "currency": given["currency"].lower()}
+    changes = operations.changes(intent, {**given, **intent_settings.of(given, intent)})
     method = changes.pop("payment_method", None)
     intent = {**intent, **changes}
     sandbox.store.put(intent)

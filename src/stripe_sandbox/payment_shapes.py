@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 from stripe_sandbox.ids import client_secret, digits, new_id
+from stripe_sandbox.intent_settings import CARD_OPTIONS
 from stripe_sandbox.store import Object
 
 _NO_ADDRESS = {
@@ -47,19 +48,13 @@ def payment_intent(created: int, amount: int, currency: str, customer: str | Non
         "last_payment_error": None,
         "latest_charge": None,
         "livemode": False,
+        "managed_payments": {"enabled": False},
         "metadata": metadata,
         "next_action": None,
         "on_behalf_of": None,
         "payment_method": None,
         "payment_method_configuration_details": None,
-        "payment_method_options": {
-            "card": {
-                "installments": None,
-                "mandate_options": None,
-                "network": None,
-                "request_three_d_secure": "automatic",
-            }
-        },
+        "payment_method_options": {"card": CARD_OPTIONS},
         "payment_method_types": ["card"],
         "processing": None,
         "receipt_email": None,
