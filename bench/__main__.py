@@ -12,7 +12,16 @@ from pathlib import Path
 from bench import alone, others, packages
 from bench.callers import draw_callers
 from bench.cases import Figures, report
-from bench.house import fill, ledger_of, multiply, new_database, postgresql, spends_per_second
+from bench.house import (
+    fill,
+    ledger_of,
+    multiply,
+    new_database,
+    postgresql,
+    postmaster_of,
+    processor_seconds,
+    spends_per_second,
+)
 from bench.needs import require_all
 from bench.over_http import service
 from bench.pair import pair
@@ -20,6 +29,7 @@ from tallystick.cli.tuning import calm_garbage_collection
 from tallystick.ledger import Ledger
 
 SPREAD = 10_000
+PGBENCH_SECONDS = 5
 VERIFIED = (10_000, 100)
 """Accounts, and entries of each, of the ledger that is verified."""
 
@@ -69,9 +79,15 @@ class Bench:
     async def postgresql(self) -> None:
         """Against pgbench, and against the way most people write it."""
         plain, spread, hot = await self.plain(), await self.ledger("spread", SPREAD), await self.ledger("hot", 1)
+        postmaster = await postmaster_of(self.server)
         for kind, ledger, accounts in (("spread", spread, SPREAD), ("hot", hot, 1)):
-            self.note(f"pgbench {kind}", await asyncio.to_thread(others.pgbench, plain, accounts, 5))
+            start = processor_seconds(postmaster)
+            rate = await asyncio.to_thread(others.pgbench, plain, accounts, PGBENCH_SECONDS)
+            between = processor_seconds(postmaster)
+            self.note(f"pgbench {kind}", rate)
             self.note(f"pg {kind}", await spends_per_second(ledger, accounts, self.count))
+            self.note(f"pgbench {kind} µs", (between - start) / (rate * PGBENCH_SECONDS) * 1e6)
+            self.note(f"pg {kind} µs", (processor_seconds(postmaster) - between) / self.count * 1e6)
             self.note(f"orm {kind}", await others.orm(plain, accounts, self.count // 20))
 
     async def packages(self) -> None:
@@ -120,9 +136,11 @@ class Bench:
         async with service(url, SPREAD) as api:
             # The first look at every account is not what is measured.
             await api.batches(SPREAD, 2)
-            self.note("http empty", (await api.empty(5)).per_second)
-            answered = await api.spends(SPREAD, 5)
+            empty, answered = await api.empty(5), await api.spends(SPREAD, 5)
+            self.note("http empty", empty.per_second)
+            self.note("http empty µs", empty.processor_us)
             self.note("http spread", answered.per_second)
+            self.note("http spread µs", answered.processor_us)
             self.note("http p99 ms", answered.p99_ms)
             self.note("http hot", (await api.spends(1, 5)).per_second)
             self.note("http batch", await api.batches(SPREAD, 5))

@@ -30,6 +30,14 @@ class Case:
 CASES = (
     Case("PostgreSQL, 10,000 accounts, 256 callers", "pg spread", "pgbench spread", 1.2),
     Case("PostgreSQL, one hot account, 256 callers", "pg hot", "pgbench hot", 10),
+    Case(
+        "processor time of both sides, 10,000 accounts, µs",
+        "pg spread µs",
+        "pgbench spread µs",
+        1 / 1.2,
+        at_most=True,
+    ),
+    Case("processor time of both sides, one account, µs", "pg hot µs", "pgbench hot µs", 1 / 10, at_most=True),
     Case("beside an ORM with SELECT FOR UPDATE, 10,000 accounts", "pg spread", "orm spread", 1.2),
     Case("beside an ORM with SELECT FOR UPDATE, one account", "pg hot", "orm hot", 10),
     Case("beside credit-ledger, 10,000 accounts", "pg spread", "credit-ledger spread", 1.2),
@@ -40,6 +48,7 @@ CASES = (
     Case("one caller alone, p50 in ms", "pg alone ms", "by hand alone ms", 1.3, at_most=True),
     Case("SQLite, 256 callers", "sqlite spread", "sqlite3 alone", 4),
     Case("POST spends over HTTP, beside an empty JSON route", "http spread", "http empty", 0.4),
+    Case("processor time of the service, beside the same, µs", "http spread µs", "http empty µs", 2.5, at_most=True),
     Case("POST spends over HTTP, one hot account", "http hot", "pgbench hot", 1.5),
     Case("POST spends over HTTP, p99 in ms", "http p99 ms", "50 ms", 1, at_most=True),
     Case("POST batches of 100, in spends", "http batch", "http spread", 3),

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -48,6 +48,35 @@ def postgresql() -> Iterator[str]:
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def postmaster_of(server: str) -> int:
+    """The process id of the PostgreSQL at that address, which is on this machine."""
+    connection = await asyncpg.connect(server)
+    folder: str = await connection.fetchval("SHOW data_directory")
+    await connection.close()
+    return int((Path(folder) / "postmaster.pid").read_text().split()[0])
+
+
+def _state_of(process: int) -> list[str]:
+    """What the kernel says of a process, from its state on: then its parent, …"""
+    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+
+
+def processor_seconds_of(process: int, *, reaped: bool = False) -> float:
+    """Processor time of one process so far, with that of its ended children when `reaped`."""
+    return sum(map(int, _state_of(process)[11 : 15 if reaped else 13])) / os.sysconf("SC_CLK_TCK")
+
+
+def processor_seconds(postmaster: int) -> float:
+    """Processor time used so far by this process, programs it ran, and a PostgreSQL with all its processes."""
+    seconds = processor_seconds_of(os.getpid(), reaped=True) + processor_seconds_of(postmaster, reaped=True)
+    for process in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        # One that has just ended counts among what its parent has reaped.
+        with suppress(OSError):
+            if _state_of(process)[1] == str(postmaster):
+                seconds += processor_seconds_of(process)
+    return seconds
 
 
 async def new_database(server: str, name: str) -> str:

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from bench.house import processor_seconds_of
+
 CONNECTIONS = 64
 _SPEND = """
 local n = 0
@@ -37,16 +39,21 @@ _HEADERS = 'wrk.headers["Authorization"] = "Bearer {secret}"\nwrk.headers["Conte
 
 @dataclass(frozen=True)
 class Answered:
-    """What wrk saw: answers a second, and the time within which 99 of 100 came, in milliseconds."""
+    """What wrk saw: answers a second, and the time within which 99 of 100 came, in milliseconds.
+
+    `processor_us` is the service's own processor time for each answer, in microseconds.
+    """
 
     per_second: float
     p99_ms: float
+    processor_us: float
 
 
 class Service:
     """A service under measurement."""
 
-    def __init__(self, address: str, secret: str) -> None:
+    def __init__(self, process: int, address: str, secret: str) -> None:
+        self._process = process
         self._address = address
         self._secret = secret
         self._runs = 0
@@ -82,6 +89,7 @@ class Service:
                 "--latency",
                 "--timeout=30s",
             ]
+            start = processor_seconds_of(self._process)
             done = await asyncio.to_thread(
                 subprocess.run,
                 [*command, "-s", file.name, self._address + path],
@@ -89,11 +97,21 @@ class Service:
                 text=True,
                 check=True,
             )
+        used = processor_seconds_of(self._process) - start
+        answers = re.search(r"(\d+) requests in", done.stdout)
         rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
         p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", done.stdout)
-        if rate is None or p99 is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+        if (
+            rate is None
+            or p99 is None
+            or answers is None
+            or "Non-2xx" in done.stdout
+            or "Socket errors" in done.stdout
+        ):
             raise SystemExit(f"wrk saw something else than answers:\n{done.stdout}{done.stderr}")
-        return Answered(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1_000}[p99[2]])
+        return Answered(
+            float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1_000}[p99[2]], used / int(answers[1]) * 1e6
+        )
 
 
 @asynccontextmanager
@@ -107,7 +125,7 @@ async def service(url: str, accounts: int) -> AsyncIterator[Service]:
         line = (await process.stdout.readline()).decode().split()
         if len(line) != 2:
             raise SystemExit(f"The service did not start: exit code {await process.wait()}.")
-        yield Service(*line)
+        yield Service(process.pid, *line)
     finally:
         process.stdin.close()
         await process.wait()
