@@ -96,6 +96,26 @@ async def test_s23_a_refund_and_s25_a_dispute_that_nobody_told_us_of_are_made_up
     assert (await shop.account()).frozen == 0
 
 
+async def test_s15_s16_a_subscription_that_nobody_told_us_of_is_made_up_for(shop: Shop) -> None:
+    await shop.open(plan="free")
+    started = await shop.billing.start_plan_checkout("acme", plan="plus")
+    assert await shop.pay(started.url) == 303
+    shop.events()
+    assert kinds(await look(shop)) == {Kind.WRONG_PLAN}
+    assert (await heal(shop)).is_healthy
+    account = await shop.account()
+    assert (account.plan, account.monthly) == ("plus", 500)
+    subscription = (await shop.stripe.v1.subscriptions.list_async()).data[0]
+    await shop.stripe.v1.subscriptions.update_async(subscription.id, {"cancel_at_period_end": True})
+    shop.events()
+    assert kinds(await look(shop)) == {Kind.SUBSCRIPTION_OUT_OF_DATE}
+    await shop.stripe.v1.subscriptions.cancel_async(subscription.id)
+    shop.events()
+    assert kinds(await look(shop)) == {Kind.WRONG_PLAN}
+    assert (await heal(shop)).is_healthy
+    assert (await shop.account()).plan == "free"
+
+
 async def test_a_checkout_that_expired_unheard_is_closed(shop: Shop) -> None:
     await shop.open()
     started = await shop.billing.start_pack_checkout("acme")

@@ -70,6 +70,7 @@ class Billing:
             self._purchases,
             self._fulfilment,
             self._clawbacks,
+            self._subscriptions,
             self._inbox,
             self._walks,
         )

@@ -11,6 +11,7 @@ from typing import Any
 from tallystick.billing.clawbacks import Payment
 from tallystick.billing.fulfilment import PAID
 from tallystick.billing.purchases import Purchase, PurchaseStatus
+from tallystick.billing.subscriptions import Standing
 from tallystick.domain.account import Clawback
 
 
@@ -30,6 +31,9 @@ class Kind(StrEnum):
     CLAWBACK_WITHOUT_REFUND = "clawback_without_refund"
     DISPUTE_NOT_FROZEN = "dispute_not_frozen"
     FROZEN_WITHOUT_DISPUTE = "frozen_without_dispute"
+    WRONG_PLAN = "wrong_plan"
+    WRONG_ALLOWANCE = "wrong_allowance"
+    SUBSCRIPTION_OUT_OF_DATE = "subscription_out_of_date"
 
 
 SAFE = frozenset(
@@ -41,6 +45,9 @@ SAFE = frozenset(
         Kind.CLAWBACK_WITHOUT_REFUND,
         Kind.DISPUTE_NOT_FROZEN,
         Kind.FROZEN_WITHOUT_DISPUTE,
+        Kind.WRONG_PLAN,
+        Kind.WRONG_ALLOWANCE,
+        Kind.SUBSCRIPTION_OUT_OF_DATE,
     }
 )
 """What is repaired by looking at the object again, as its webhook would have made us do."""
@@ -146,6 +153,19 @@ def of_payment(payment: Payment, purchase: Purchase, books: Books) -> Difference
             Kind.FROZEN_WITHOUT_DISPUTE, "No dispute is open, and what is left of the credits is frozen."
         )
     return None
+
+
+def of_subscription(standing: Standing) -> Difference | None:
+    """What a subscription and its account say otherwise of each other, or None (S15, S16)."""
+    if standing.plan != standing.wanted:
+        kind, what = Kind.WRONG_PLAN, f"The account is on {standing.plan}, and should be on {standing.wanted}."
+    elif standing.missing is not None:
+        kind, what = Kind.WRONG_ALLOWANCE, f"The ledger has nothing of {standing.missing}."
+    elif not standing.is_known:
+        kind, what = Kind.SUBSCRIPTION_OUT_OF_DATE, "What we show of it is not what Stripe says any more."
+    else:
+        return None
+    return Difference(kind, standing.subscription_id, standing.account_id, what)
 
 
 def of_purchase_unknown_at_stripe(purchase: Purchase, books: Books) -> Difference:

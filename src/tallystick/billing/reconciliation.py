@@ -22,6 +22,7 @@ from tallystick.billing.inbox import Inbox
 from tallystick.billing.purchases import Purchase, Purchases
 from tallystick.billing.report import Report
 from tallystick.billing.stripe_api import StripeApi
+from tallystick.billing.subscriptions import Subscriptions
 from tallystick.billing.walks import Walk, Walks
 from tallystick.billing.webhooks import VerifiedEvent
 from tallystick.ledger import Ledger
@@ -35,7 +36,7 @@ CALLS_PER_SECOND = 10
 MAX_CALLS = 20_000
 """The most calls of one walk. One that needs more stops, and goes on when it is called again."""
 
-PHASES = ("events", "sessions", "charges", "refunds", "disputes", "purchases")
+PHASES = ("events", "sessions", "charges", "refunds", "disputes", "subscriptions", "purchases")
 
 DONE = "done"
 
@@ -64,6 +65,7 @@ class Reconciliation:
         purchases: Purchases,
         fulfilment: Fulfilment,
         clawbacks: Clawbacks,
+        subscriptions: Subscriptions,
         inbox: Inbox,
         walks: Walks,
     ) -> None:
@@ -72,6 +74,7 @@ class Reconciliation:
         self._purchases = purchases
         self._fulfilment = fulfilment
         self._clawbacks = clawbacks
+        self._subscriptions = subscriptions
         self._inbox = inbox
         self._walks = walks
 
@@ -106,7 +109,7 @@ class Reconciliation:
                 cursor = ours[-1].id if len(ours) == PAGE else None
             else:
                 await self._call(report)
-                page, cursor = await self._api.page(phase, _filter(walk.report.since), cursor)
+                page, cursor = await self._api.page(phase, _filter(phase, walk.report.since), cursor)
             if phase == "events":
                 page = await self._not_received(page)
             yield page, cursor
@@ -141,6 +144,8 @@ class Reconciliation:
             case "sessions":
                 seen.add(subject["id"])
                 return lambda: self._session(subject), lambda: self._fulfil(subject, report)
+            case "subscriptions":
+                return lambda: self._subscription(subject, report), lambda: self._sync(subject, report)
             case "purchases":
                 return lambda: self._purchase(subject, report, seen), _nothing
             case _:
@@ -225,6 +230,17 @@ class Reconciliation:
         granted = None if entry is None or entry.grant is None else entry.grant.remaining
         return Books(granted, account.clawback_of(0 if entry is None else entry.seq))
 
+    # Subscriptions
+
+    async def _subscription(self, subscription: dict[str, Any], report: Report) -> _Found:
+        await self._call(report, 3)
+        standing = await self._subscriptions.standing(subscription["id"])
+        return _Found(None if standing is None else differences.of_subscription(standing))
+
+    async def _sync(self, subscription: dict[str, Any], report: Report) -> None:
+        await self._call(report, 3)
+        await self._subscriptions.sync(subscription["id"])
+
     async def _call(self, report: Report, calls: int = 1) -> None:
         """Count calls to Stripe before they are made, and keep them apart in time."""
         report.calls += calls
@@ -239,5 +255,8 @@ def _after(phase: str) -> str:
     return (*PHASES, DONE)[PHASES.index(phase) + 1]
 
 
-def _filter(since: datetime) -> dict[str, Any]:
+def _filter(phase: str, since: datetime) -> dict[str, Any]:
+    if phase == "subscriptions":
+        # A subscription lives on long after it was made, so all of them are looked at.
+        return {"limit": PAGE, "status": "all"}
     return {"limit": PAGE, "created": {"gte": int(since.timestamp())}}

@@ -168,7 +168,7 @@ class StripeApi:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """A page of a list, newest first: its objects, and the id after which the next page begins, if there is one.
 
-        `of` is events, sessions, charges, refunds or disputes.
+        `of` is events, sessions, charges, refunds, disputes or subscriptions.
         """
         v1 = self._client.v1
         lists: dict[str, Callable[[Any], Awaitable[stripe.StripeObject]]] = {
@@ -177,6 +177,7 @@ class StripeApi:
             "charges": v1.charges.list_async,
             "refunds": v1.refunds.list_async,
             "disputes": v1.disputes.list_async,
+            "subscriptions": v1.subscriptions.list_async,
         }
         answer = await _call(lists[of](params if after is None else {**params, "starting_after": after}))
         found: list[dict[str, Any]] = answer["data"]

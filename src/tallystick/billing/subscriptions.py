@@ -92,6 +92,30 @@ class Subscriptions:
             # What the other one paid for may have waited for this one to end.
             await self.sync(other.id)
 
+    async def standing(self, subscription_id: str) -> "Standing | None":
+        """How an account stands to what its subscription at Stripe says now. Changes nothing; None when not ours."""
+        look = await self._look(subscription_id, None)
+        if look is None:
+            return None
+        account = await self._ledger.account(look.seen.account_id)
+        carrier = await self.of_account(account.id)
+        carried = carrier is None or not carrier.is_live or carrier.id == subscription_id
+        told = look.told[-1:] if carried else ()
+        missing = [c.key for c in told if await self._ledger.entry_by_key(account.id, c.key) is None]
+        if look.seen.is_live:
+            wanted = look.seen.plan if carried else account.plan
+        else:
+            leaves = carried and account.plan in look.plans
+            wanted = self._catalogue.first_plan.name if leaves else account.plan
+        return Standing(
+            subscription_id=subscription_id,
+            account_id=account.id,
+            is_known=await self._table.get(subscription_id) == look.seen,
+            missing=missing[0] if missing else None,
+            plan=account.plan,
+            wanted=wanted,
+        )
+
     async def _latest_look(self, subscription_id: str, invoice: dict[str, Any] | None) -> "_Look | None":
         """What Stripe shows, kept. Questions are numbered, so one that another process overtook is asked again."""
         while True:
@@ -169,6 +193,22 @@ class Subscriptions:
                 )
             )
             log.info("plan_set", account_id=account.id, plan=wanted.name, subscription_id=seen.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an account stands to its subscription: what we know of it, what the ledger lacks of it, and the plan.
+
+    `missing` is the key of the last thing that should be in the ledger and is not; `wanted` is the plan that
+    the account should be on, `plan` the one it is on.
+    """
+
+    subscription_id: str
+    account_id: str
+    is_known: bool
+    missing: str | None
+    plan: str
+    wanted: str
 
 
 @dataclass(frozen=True, slots=True)
