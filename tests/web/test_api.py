@@ -203,6 +203,7 @@ async def test_the_api_describes_itself(browser: httpx2.AsyncClient) -> None:
     assert {path for path in description["paths"] if path.startswith("/api/")} == {
         "/api/stripe/create-credit-checkout",
         "/api/stripe/create-plan-checkout",
+        "/api/stripe/portal",
         "/api/stripe/webhook",
         "/api/credits/balance",
         "/api/credits/entries",
