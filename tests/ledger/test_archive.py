@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -43,6 +42,7 @@ from tallystick.ledger.archiving import Archived, archive
 from tallystick.ledger.verify import verify
 from tallystick.ledger.verify_archive import verify_archive
 from tests.conftest import FrozenClock
+from tests.ledger.raw import execute
 
 SPENDS = 60
 DAYS = 200
@@ -409,16 +409,3 @@ async def tampered(url: str, statement: str) -> None:
     connection = await asyncpg.connect(parsed.native)
     await connection.execute(f"SET session_replication_role = replica; {statement}")
     await connection.close()
-
-
-async def execute(url: str, statement: str) -> None:
-    parsed = parse_url(url)
-    if parsed.dialect == "sqlite":
-        with sqlite3.connect(parsed.native) as connection:
-            connection.execute(statement)
-        return
-    connection: Any = await asyncpg.connect(parsed.native)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

@@ -1,14 +1,11 @@
 """The ledger on both databases: keys, concurrency, restarts, and what verify finds."""
 
 import asyncio
-import sqlite3
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 
-from tallystick.database.urls import parse_url
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import ClawBack, GrantBonus, OpenAccount, SetPlan, Spend
 from tallystick.domain.errors import (
@@ -23,6 +20,7 @@ from tallystick.ledger import batch as batches
 from tallystick.ledger.lanes import Lane
 from tallystick.ledger.verify import Verification, verify
 from tests.conftest import FrozenClock
+from tests.ledger.raw import execute, fetch
 
 
 async def opened(ledger: Ledger, account_id: str = "acme", bonus: int = 0) -> None:
@@ -271,26 +269,3 @@ async def test_verify_goes_on_from_the_last_proof_when_only_what_is_new_is_asked
         found = await verify(ledger, only_new=True)
         assert (found.entries, found.differences) == (1, ["Account acme: bonus is 500, its entries say 164."])
     assert (await verify(ledger)).entries == 5
-
-
-async def fetch(url: str, query: str) -> list[tuple[object, ...]]:
-    parsed = parse_url(url)
-    if parsed.dialect == "sqlite":
-        with sqlite3.connect(parsed.native) as connection:
-            return list(connection.execute(query))
-    connection = await asyncpg.connect(parsed.native)
-    try:
-        return [tuple(row) for row in await connection.fetch(query)]
-    finally:
-        await connection.close()
-
-
-async def execute(url: str, statement: str) -> None:
-    parsed = parse_url(url)
-    if parsed.dialect == "sqlite":
-        with sqlite3.connect(parsed.native) as connection:
-            connection.execute(statement)
-        return
-    connection = await asyncpg.connect(parsed.native)
-    await connection.execute(statement)
-    await connection.close()
