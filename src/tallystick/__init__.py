@@ -26,7 +26,8 @@ from tallystick.domain.errors import (
 )
 
 if TYPE_CHECKING:
-    from tallystick.service import Balance, Spent, Tallystick
+    from tallystick.balance import Balance, Spent
+    from tallystick.service import Tallystick
 
 __all__ = [
     "AlreadyReversed",

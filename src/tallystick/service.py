@@ -11,30 +11,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-import structlog
-
 from tallystick.api_keys import ApiKeys
+from tallystick.balance import Balance, Spent, balance_of
 from tallystick.billing import Billing, Refund, RefundQuote
 from tallystick.clock import Clock, system_clock
 from tallystick.config import CANCEL_PATH, SUCCESS_PATH, environment, load_stripe_settings
 from tallystick.database.engine import Database
 from tallystick.database.schema import create_if_empty, require_current
-from tallystick.domain.account import Account, Entry, GrantKind
+from tallystick.domain.account import Entry, GrantKind
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.domain.commands import HOLD_SECONDS, GrantBonus, OpenAccount, Remove, Reverse, SetPlan, Spend
-from tallystick.domain.errors import AccountExists, IdempotencyConflict, TallystickError, Unavailable, UnknownAccount
+from tallystick.domain.errors import AccountExists, IdempotencyConflict, TallystickError, UnknownAccount
 from tallystick.domain.explain import Explanation
 from tallystick.domain.periods import require_instant
 from tallystick.holding import Holding
 from tallystick.ledger import Ledger
+from tallystick.periodically import periodically
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
 SWEEP_SECONDS = 60
 """How often accounts that nobody touches are settled. Balances do not depend on it (S14)."""
-
-log = structlog.get_logger(__name__)
 
 
 class BillingNotConfigured(TallystickError):
@@ -56,52 +54,6 @@ class NotOpen(TallystickError):
 
     def __init__(self) -> None:
         super().__init__("Open Tallystick first: `async with credits:`, or FastAPI(lifespan=credits.lifespan).")
-
-
-@dataclass(frozen=True, slots=True)
-class Expiry:
-    """Credits that lapse at an instant unless they are used before."""
-
-    credits: int
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """What an account has at one instant, in credits (S6).
-
-    `allowance` is the size of the open allowance that `monthly` is left of, 0 when none is open;
-    `resets_at` is when it ends. `frozen` of what is `held` waits for the end of a dispute (S25). `expiries` say
-    what will lapse, soonest first, without what is held.
-    """
-
-    account_id: str
-    plan: str
-    monthly: int
-    allowance: int
-    bonus: int
-    held: int
-    frozen: int
-    available: int
-    debt: int
-    resets_at: datetime | None
-    can_buy: bool
-    expiries: tuple[Expiry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """A spend that happened: how much came from where, and the balances after it (S10).
-
-    `replayed` is True when this answers a key that was used before (S7): nothing was spent again.
-    """
-
-    seq: int
-    amount: int
-    monthly: int
-    bonus: int
-    available: int
-    replayed: bool
 
 
 class Tallystick:
@@ -228,7 +180,7 @@ class Tallystick:
 
     async def balance(self, account_id: str) -> Balance:
         """What the account has now. Raises UnknownAccount."""
-        return self._balance(await self.ledger.account(account_id))
+        return balance_of(await self.ledger.account(account_id), self.catalogue, self.clock())
 
     async def spend(self, account_id: str, amount: int, *, key: str, operation: str = "") -> Spent:
         """Consume `amount` credits, monthly ones first (S10), once per `key` (S7).
@@ -337,26 +289,6 @@ class Tallystick:
         """
         return await self.billing.refund(purchase_id, amount, key=key, reason=reason)
 
-    def _balance(self, account: Account) -> Balance:
-        plan = self.catalogue.plan(account.plan)
-        resets_at = account.resets_at(self.clock())
-        open_allowance = account.allowance if resets_at is not None else None
-        expiring = [(g.expires_at, g.free) for g in account.grants if g.expires_at is not None and g.free]
-        return Balance(
-            account_id=account.id,
-            plan=account.plan,
-            monthly=account.monthly,
-            allowance=0 if open_allowance is None else open_allowance.credits,
-            bonus=account.bonus,
-            held=account.held,
-            frozen=account.frozen,
-            available=account.available,
-            debt=account.debt,
-            resets_at=resets_at,
-            can_buy=plan is not None and plan.can_buy,
-            expiries=tuple(Expiry(credits, at) for at, credits in sorted(expiring)),
-        )
-
 
 @dataclass(slots=True)
 class _Open:
@@ -374,13 +306,12 @@ class _Open:
         database = Database.connect(credits.database_url)
         ledger = await Ledger.open(credits.database_url, credits.catalogue, credits.clock, database.turns)
         stopping = asyncio.Event()
-        tasks = [asyncio.create_task(_sweep(ledger, stopping), name="tallystick sweep")]
+        sweeping = periodically("sweep", ledger.sweep, SWEEP_SECONDS, stopping)
+        tasks = [asyncio.create_task(sweeping, name="tallystick sweep")]
         billing = None
         if credits.stripe is not None:
             billing = Billing(credits.stripe, database, ledger, credits.catalogue, credits.clock)
-            tasks.append(asyncio.create_task(billing.run_inbox(stopping), name="tallystick inbox"))
-            tasks.append(asyncio.create_task(billing.run_refunds(stopping), name="tallystick refunds"))
-            tasks.append(asyncio.create_task(billing.run_reconciliations(stopping), name="tallystick reconciliation"))
+            tasks.append(asyncio.create_task(billing.run(stopping), name="tallystick billing"))
         return cls(database, ledger, ApiKeys(database, credits.clock), billing, stopping, tuple(tasks))
 
     async def stop(self) -> None:
@@ -390,14 +321,3 @@ class _Open:
             await self.billing.close()
         await self.ledger.close()
         await self.database.close()
-
-
-async def _sweep(ledger: Ledger, stopping: asyncio.Event) -> None:
-    """Settle accounts that nobody touches, until told to stop (S14)."""
-    while not stopping.is_set():
-        try:
-            await ledger.sweep()
-        except Unavailable as error:
-            log.warning("sweep_postponed", reason=error.message)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), SWEEP_SECONDS)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
+from tallystick.balance import Balance, Spent
 from tallystick.billing import Refund, RefundQuote
 from tallystick.clock import Clock, system_clock
 from tallystick.domain.account import Entry, GrantKind
@@ -18,7 +19,7 @@ from tallystick.domain.commands import HOLD_SECONDS
 from tallystick.domain.explain import Explanation
 from tallystick.holding import Holding
 from tallystick.ledger import Receipt
-from tallystick.service import Balance, NotOpen, Spent, Tallystick
+from tallystick.service import NotOpen, Tallystick
 
 T = TypeVar("T")
 

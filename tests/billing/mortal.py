@@ -66,7 +66,7 @@ async def main(database_url: str, api_base: str, port: str, secret: str) -> None
     settings = BillingSettings("sk_test_1", (secret,), "http://shop.test", api_base)
     billing = Billing(settings, Database.connect(database_url), ledger, CATALOGUE, system_clock)
     server = uvicorn.Server(uvicorn.Config(make_app(billing), port=int(port), log_level="error"))
-    await asyncio.gather(billing.run_inbox(asyncio.Event()), server.serve())
+    await asyncio.gather(billing.run(asyncio.Event()), server.serve())
 
 
 if __name__ == "__main__":

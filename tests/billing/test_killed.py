@@ -54,7 +54,7 @@ async def restarted(shop: Shop, port: int) -> AsyncIterator[None]:
     """The service again: nothing is left of the dead one but its database."""
     stopping = asyncio.Event()
     async with serving(make_app(shop.billing), port):
-        working = asyncio.create_task(shop.billing.run_inbox(stopping))
+        working = asyncio.create_task(shop.billing.run(stopping))
         yield
         stopping.set()
         await working

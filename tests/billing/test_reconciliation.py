@@ -1,8 +1,11 @@
 """Self-healing: every difference between Stripe and the ledger is found, the safe ones are repaired, through the
 same functions as webhooks use, and what is left is told with what to do."""
 
+import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,17 +13,20 @@ from sqlalchemy import delete, update
 
 from stripe_sandbox import SandboxServer, checkout, disputes
 from stripe_sandbox.sandbox import Sandbox
-from tallystick.billing import PurchaseStatus, Report
+from tallystick.billing import Billing, PurchaseStatus, Report
+from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.differences import Kind
-from tallystick.billing.errors import StripeUnavailable
+from tallystick.billing.errors import ReconciliationUnderWay, StripeUnavailable
 from tallystick.billing.inbox import Inbox
 from tallystick.billing.purchases import Purchases
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.walks import Walks
 from tallystick.database.tables import purchases, stripe_events
+from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import GrantBonus, Spend
 from tallystick.ledger import Ledger
 from tests.billing.conftest import BANK, Shop, make_shop, seed
+from tests.conftest import FrozenClock
 from tests.sandbox.conftest import CARD
 
 
@@ -116,6 +122,51 @@ async def test_s15_s16_a_subscription_that_nobody_told_us_of_is_made_up_for(shop
     assert (await shop.account()).plan == "free"
 
 
+async def test_s23_a_refund_of_a_payment_from_before_the_look_back_is_accounted_for_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.open()
+    purchase = await shop.buy()
+    await shop.deliver()
+    shop.sandbox.advance(3_600)
+    since = datetime.fromtimestamp(shop.sandbox.now(), UTC)
+    await refund(shop, purchase.id, 300)
+    shop.events()
+
+    async def in_vain(*_: Any) -> None:
+        """A repair that did not help must not be told as one."""
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Clawbacks, "sync", in_vain)
+        patched.setattr(Inbox, "work", _nothing_to_work)
+        report = await shop.billing.reconcile(since=since, apply=True)
+    assert Kind.REFUND_WITHOUT_CLAWBACK in kinds(report)
+    assert (report.expected, report.booked, report.unexplained) == (-100, 0, 0)
+    report = await shop.billing.reconcile(since=since, apply=True)
+    assert (report.left, report.expected, report.booked, report.unexplained) == ([], -100, -100, 0)
+
+
+async def _nothing_to_work(_: Inbox) -> int:
+    return 0
+
+
+async def test_what_stripe_did_not_list_and_is_paid_is_repaired_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.open()
+    await shop.buy()
+    page = StripeApi.page
+
+    async def forgetful(self: StripeApi, of: str, params: dict[str, Any], after: str | None) -> Any:
+        return ([], None) if of in ("events", "sessions") else await page(self, of, params, after)
+
+    monkeypatch.setattr(StripeApi, "page", forgetful)
+    report = await heal(shop)
+    assert [each.kind for each in report.repaired] == [Kind.PAID_NOT_CREDITED]
+    assert (await shop.account()).bonus == 200
+    assert report.is_healthy
+
+
 async def test_a_checkout_that_expired_unheard_is_closed(shop: Shop) -> None:
     await shop.open()
     started = await shop.billing.start_pack_checkout("acme")
@@ -201,6 +252,8 @@ async def test_a_walk_with_few_calls_goes_on_where_it_stopped(shop: Shop, monkey
         assert runs < 60
     assert runs > 5
     assert (report.left, report.unexplained, report.looked_at["sessions"]) == ([], 0, 5)
+    # What was looked at before it stopped is not counted again after it.
+    assert (report.expected, report.booked) == (1000, 1000)
     assert [(await shop.account(name)).bonus for name in names] == [200] * 5
 
 
@@ -225,6 +278,58 @@ async def test_a_walk_that_stripe_interrupts_goes_on_where_it_stopped(
     assert (await heal(shop)).finished
     assert asked.count("events") == 1
     assert (await shop.account()).bonus == 200
+
+
+async def test_of_two_processes_that_take_up_the_same_walk_one_stops(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.open()
+    await shop.buy()
+    shop.events()
+    assert not (await shop.billing.reconcile(apply=True, max_calls=1)).finished
+    both = asyncio.Barrier(2)
+    page = StripeApi.page
+
+    async def together(self: StripeApi, of: str, params: dict[str, Any], after: str | None) -> Any:
+        with suppress(asyncio.BrokenBarrierError):
+            await both.wait()
+        await both.abort()
+        return await page(self, of, params, after)
+
+    monkeypatch.setattr(StripeApi, "page", together)
+    ends = await asyncio.gather(heal(shop), heal(shop), return_exceptions=True)
+    [stopped] = [end for end in ends if isinstance(end, BaseException)]
+    assert isinstance(stopped, ReconciliationUnderWay)
+    [report] = [end for end in ends if isinstance(end, Report)]
+    assert (report.is_healthy, report.expected, report.booked) == (True, 200, 200)
+    assert (await shop.account()).bonus == 200
+
+
+async def test_a_running_service_reconciles_every_six_hours_and_takes_up_what_stalled(
+    shop: Shop, catalogue: Catalogue, clock: FrozenClock
+) -> None:
+    billing = Billing(shop.settings, shop.database, shop.ledger, catalogue, clock)
+
+    async def due() -> bool:
+        before = await billing.latest_reconciliation()
+        await billing.reconcile_when_due()
+        return (await billing.latest_reconciliation()) != before
+
+    assert await due()
+    clock.advance(hours=5)
+    assert not await due()
+    clock.advance(hours=1)
+    assert await due()
+    clock.advance(hours=6)
+    assert not (await billing.reconcile(apply=True, max_calls=1)).finished
+    clock.advance(minutes=4)
+    assert not await due()
+    clock.advance(minutes=1)
+    assert await due()
+    latest = await billing.latest_reconciliation()
+    assert latest is not None
+    assert latest.report.finished
+    await billing.close()
 
 
 class _Crash(BaseException):

@@ -29,6 +29,7 @@ from tallystick.database.engine import Database
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.errors import Unavailable
 from tallystick.ledger import Ledger
+from tallystick.periodically import periodically
 
 RESUME_SECONDS = 30
 """How often to look for refunds that a crash or an outage left half-way."""
@@ -167,7 +168,8 @@ class Billing:
         """Compare with Stripe, and with `apply` repair what is safe to repair; see Reconciliation.
 
         Looks back to the last reconciliation, or as far as `since`. One that was interrupted, or that has
-        made `max_calls` calls to Stripe, goes on when this is called again. Raises StripeUnavailable.
+        made `max_calls` calls to Stripe, goes on when this is called again. Raises StripeUnavailable, and
+        ReconciliationUnderWay when another process goes on with it meanwhile.
         """
         await self._refunds.resume()
         walk = await self._walks.begin(since=since, applied=apply)
@@ -177,28 +179,30 @@ class Billing:
         """The latest reconciliation that repaired, finished or not."""
         return await self._walks.latest(applied=True)
 
-    async def run_reconciliations(self, stopping: asyncio.Event) -> None:
-        """Reconcile and repair every few hours, until `stopping` is set."""
-        while not stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), RECONCILE_CHECK_SECONDS)
-            latest = None
-            try:
-                latest = await self._walks.latest(applied=True)
-                if latest is None or latest.started_at <= self._clock() - RECONCILE_EVERY:
-                    await self.reconcile(apply=True)
-            except (Unavailable, StripeRejected) as error:
-                log.warning("reconciliation_postponed", reason=error.message)
+    async def reconcile_when_due(self) -> None:
+        """Reconcile and repair if the latest time was a while ago, or was not finished and nobody is at it."""
+        latest, now = await self._walks.latest(applied=True), self._clock()
+        if latest is not None and latest.is_under_way(now):
+            return
+        if latest is None or latest.finished_at is None or latest.started_at <= now - RECONCILE_EVERY:
+            await self.reconcile(apply=True)
 
-    async def run_refunds(self, stopping: asyncio.Event) -> None:
-        """Finish refunds that were left half-way, until `stopping` is set."""
-        while not stopping.is_set():
-            try:
-                await self._refunds.resume()
-            except Unavailable as error:
-                log.warning("refunds_postponed", reason=error.message)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), RESUME_SECONDS)
+    # In the background
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Act on stored events, finish refunds that were left half-way, and reconcile, until `stopping` is set."""
+        await asyncio.gather(
+            self._inbox.run(stopping),
+            periodically("refunds", self._refunds.resume, RESUME_SECONDS, stopping),
+            periodically(
+                "reconciliation",
+                self.reconcile_when_due,
+                RECONCILE_CHECK_SECONDS,
+                stopping,
+                # A service that starts has better things to do first.
+                first_in=RECONCILE_CHECK_SECONDS,
+            ),
+        )
 
     # Stripe's events
 
@@ -208,10 +212,6 @@ class Billing:
         Raises WebhookRefused; then nothing was stored.
         """
         await self._inbox.store(verify(body, signature, self.settings, self._clock))
-
-    async def run_inbox(self, stopping: asyncio.Event) -> None:
-        """Act on stored events until `stopping` is set."""
-        await self._inbox.run(stopping)
 
     async def work_inbox(self) -> int:
         """Act once on what is due. Returns how many events there were."""

@@ -143,6 +143,18 @@ class StripeRejected(TallystickError):
     code = "stripe_rejected"
 
 
+class ReconciliationUnderWay(TallystickError):
+    """Another process goes on with the same reconciliation."""
+
+    code = "reconciliation_under_way"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another process is going on with this reconciliation, so this one stopped. What was repaired stays "
+            "repaired, and nothing is counted twice. Wait for the other one, or start one of your own with --since."
+        )
+
+
 class PriceMismatch(TallystickError):
     """Stripe's price is not the one in the catalogue."""
 

@@ -82,16 +82,14 @@ class Reconciliation:
         """Go on with `walk` until it is done, or has made `max_calls` calls. Keeps its place after every page.
 
         Raises StripeUnavailable, DatabaseUnavailable: then it can be called again and goes on where it was.
+        Raises ReconciliationUnderWay when another process went on with the same walk.
         """
         report = walk.report
         stop_at = report.calls + max_calls
-        seen: set[str] = set()
         for phase in () if walk.phase == DONE else PHASES[PHASES.index(walk.phase) :]:
             async for page, cursor in self._pages(phase, walk, report):
-                for subject in page:
-                    await self._look(phase, subject, report, seen)
-                    report.looked_at[phase] += 1
-                await self._walks.keep(walk, _after(phase) if cursor is None else phase, cursor)
+                looked_at = await self._look_through(page, phase, walk)
+                await self._walks.keep(walk, _after(phase) if cursor is None else phase, cursor, looked_at)
                 watch(phase, report)
                 if report.calls >= stop_at and walk.phase != DONE:
                     return report
@@ -116,9 +114,22 @@ class Reconciliation:
             if cursor is None:
                 return
 
-    async def _look(self, phase: str, subject: Any, report: Report, seen: set[str]) -> None:
+    async def _look_through(self, page: list[Any], phase: str, walk: Walk) -> set[str]:
+        """Look at each object of a page whose purchase or payment was not looked at yet. Answers which were now."""
+        subjects = {of for each in page if (of := _subject(phase, each)) is not None}
+        left = subjects - await self._walks.looked_at(walk, subjects)
+        looked_at: set[str] = set()
+        for each in page:
+            of = _subject(phase, each)
+            if of is None or of in left - looked_at:
+                await self._look(phase, each, walk.report)
+            walk.report.looked_at[phase] += 1
+            looked_at |= left & {of}
+        return looked_at
+
+    async def _look(self, phase: str, subject: Any, report: Report) -> None:
         """Look at one object, repair what may be repaired, and look again."""
-        look, repair = self._ways(phase, subject, report, seen)
+        look, repair = self._ways(phase, subject, report)
         found = await look()
         difference = found.difference
         if difference is not None and difference.is_safe and report.applied:
@@ -135,22 +146,22 @@ class Reconciliation:
         report.booked += found.booked
 
     def _ways(
-        self, phase: str, subject: Any, report: Report, seen: set[str]
+        self, phase: str, subject: Any, report: Report
     ) -> tuple[Callable[[], Awaitable[_Found]], Callable[[], Awaitable[Any]]]:
         """How an object of a phase is looked at, and how it is repaired."""
         match phase:
             case "events":
                 return lambda: self._event(subject), lambda: self._receive(subject)
             case "sessions":
-                seen.add(subject["id"])
-                return lambda: self._session(subject), lambda: self._fulfil(subject, report)
+                return lambda: self._session(subject), lambda: self._fulfil(subject["id"], report)
             case "subscriptions":
                 return lambda: self._subscription(subject, report), lambda: self._sync(subject, report)
             case "purchases":
-                return lambda: self._purchase(subject, report, seen), _nothing
+                session = subject.checkout_session_id
+                return lambda: self._purchase(subject, report), lambda: self._fulfil(session, report)
             case _:
                 intent = subject["payment_intent"]
-                return lambda: self._payment(phase, subject, report, seen), lambda: self._take(intent, report)
+                return lambda: self._payment(intent, report), lambda: self._take(intent, report)
 
     # Events
 
@@ -183,14 +194,12 @@ class Reconciliation:
             return _Found(difference)
         return _Found(difference, purchase.credits if differences.is_paid(session) else 0, books.granted or 0)
 
-    async def _fulfil(self, session: dict[str, Any], report: Report) -> None:
+    async def _fulfil(self, session_id: str, report: Report) -> None:
         await self._call(report)
-        await self._fulfilment.fulfil(session["id"])
+        await self._fulfilment.fulfil(session_id)
 
-    async def _purchase(self, purchase: Purchase, report: Report, seen: set[str]) -> _Found:
+    async def _purchase(self, purchase: Purchase, report: Report) -> _Found:
         """A purchase of ours whose session was not among those that Stripe listed."""
-        if purchase.checkout_session_id in seen:
-            return _Found(None)
         await self._call(report)
         try:
             session = await self._api.session(purchase.checkout_session_id)
@@ -199,19 +208,15 @@ class Reconciliation:
                 raise
             books = await self._books(purchase)
             return _Found(differences.of_purchase_unknown_at_stripe(purchase, books), 0, books.granted or 0)
-        seen.add(session["id"])
         return await self._session(session)
 
     # Payments
 
-    async def _payment(self, phase: str, subject: dict[str, Any], report: Report, seen: set[str]) -> _Found:
+    async def _payment(self, intent: str | None, report: Report) -> _Found:
         """What was taken back of the purchase that a charge, a refund or a dispute is about."""
-        intent = subject["payment_intent"]
         purchase = None if intent is None else await self._purchases.of_payment(intent)
-        # Each payment is looked at once: its refunds and disputes are part of that look.
-        if purchase is None or (phase != "charges" and intent in seen):
+        if intent is None or purchase is None:
             return _Found(None)
-        seen.add(intent)
         books = await self._books(purchase)
         if books.granted is None:
             return _Found(None)
@@ -247,8 +252,21 @@ class Reconciliation:
         await asyncio.sleep(calls / CALLS_PER_SECOND)
 
 
-async def _nothing() -> None:
-    """What only an operator can repair."""
+def _subject(phase: str, found: Any) -> str | None:
+    """The purchase or the payment that an object is about, which are looked at once in a walk.
+
+    The refunds and disputes of a payment are part of the look at it, wherever it was met first.
+    """
+    match phase:
+        case "sessions":
+            return str(found["id"])
+        case "purchases":
+            return str(found.checkout_session_id)
+        case "charges" | "refunds" | "disputes":
+            intent: str | None = found["payment_intent"]
+            return intent
+        case _:
+            return None
 
 
 def _after(phase: str) -> str:

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from tallystick.billing.differences import Difference, Kind
+from tallystick.billing.errors import ReconciliationUnderWay
 from tallystick.billing.report import Report
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
-from tallystick.database.tables import reconciliations
+from tallystick.database.tables import reconciliation_subjects, reconciliations
 
 FIRST_LOOK_BACK = timedelta(days=30)
 """How far back the first walk looks: as far as Stripe keeps events."""
 
 OVERLAP = timedelta(hours=1)
 """How much of the time before the last walk is looked at again: what was under way then."""
+
+STALLED_AFTER = timedelta(minutes=5)
+"""A walk that has not come on for as long is taken up by whoever looks next. A page takes half a minute at most."""
 
 FIRST_PHASE = "events"
 
@@ -33,7 +37,12 @@ class Walk:
     cursor: str | None
     report: Report
     started_at: datetime
+    updated_at: datetime
     finished_at: datetime | None
+
+    def is_under_way(self, now: datetime) -> bool:
+        """Whether some process seems to be at it: it is not done, and came on a short while ago."""
+        return self.finished_at is None and now - self.updated_at < STALLED_AFTER
 
 
 class Walks:
@@ -55,7 +64,7 @@ class Walks:
         if since is None:
             done = await self.latest(applied=True, finished=True)
             since = now - FIRST_LOOK_BACK if done is None else done.started_at - OVERLAP
-        walk = Walk(f"rec_{uuid.uuid4().hex}", FIRST_PHASE, None, Report(since, applied), now, None)
+        walk = Walk(f"rec_{uuid.uuid4().hex}", FIRST_PHASE, None, Report(since, applied), now, now, None)
         adding = insert(reconciliations).values(
             id=walk.id,
             started_at=now,
@@ -68,15 +77,39 @@ class Walks:
         await self._database.write(lambda connection: connection.execute(adding))
         return walk
 
-    async def keep(self, walk: Walk, phase: str, cursor: str | None) -> None:
-        """Write down how far it has come."""
+    async def looked_at(self, walk: Walk, subjects: set[str]) -> set[str]:
+        """Which of `subjects` it has looked at on pages that were kept."""
+        query = select(reconciliation_subjects.c.subject).where(
+            reconciliation_subjects.c.reconciliation_id == walk.id, reconciliation_subjects.c.subject.in_(subjects)
+        )
+        return set(await self._database.read(lambda connection: connection.execute(query).scalars().all()))
+
+    async def keep(self, walk: Walk, phase: str, cursor: str | None, looked_at: set[str]) -> None:
+        """Write down how far it has come, and what it has looked at for the first time.
+
+        Raises ReconciliationUnderWay when somebody else has come further; then nothing is written.
+        """
+        before = walk.phase, walk.cursor
         walk.phase, walk.cursor = phase, cursor
-        await self._write(walk)
+        rows = [{"reconciliation_id": walk.id, "subject": subject} for subject in sorted(looked_at)]
+
+        def write(connection: Connection) -> None:
+            self._keep(connection, walk, *before)
+            if rows:
+                connection.execute(insert(reconciliation_subjects), rows)
+
+        await self._database.write(write)
 
     async def finish(self, walk: Walk) -> None:
-        """Write down that it is done."""
+        """Write down that it is done. Raises ReconciliationUnderWay when somebody else has come further."""
         walk.finished_at = self._clock()
-        await self._write(walk)
+        of_walk = reconciliation_subjects.c.reconciliation_id == walk.id
+
+        def write(connection: Connection) -> None:
+            self._keep(connection, walk, walk.phase, walk.cursor)
+            connection.execute(delete(reconciliation_subjects).where(of_walk))
+
+        await self._database.write(write)
 
     async def latest(self, *, applied: bool | None = None, finished: bool = False) -> Walk | None:
         """The latest walk, of those that repair or do not, or of those that were finished, if that is asked."""
@@ -88,19 +121,27 @@ class Walks:
         row = await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
         return None if row is None else _walk(row)
 
-    async def _write(self, walk: Walk) -> None:
+    def _keep(self, connection: Connection, walk: Walk, phase: str, cursor: str | None) -> None:
+        """Write it down, if it is where it was then: at `phase` and `cursor`, and not done."""
+        walk.updated_at = self._clock()
         keeping = (
             update(reconciliations)
-            .where(reconciliations.c.id == walk.id)
+            .where(
+                reconciliations.c.id == walk.id,
+                reconciliations.c.phase == phase,
+                reconciliations.c.cursor.is_not_distinct_from(cursor),
+                reconciliations.c.finished_at.is_(None),
+            )
             .values(
                 phase=walk.phase,
                 cursor=walk.cursor,
                 report=json.dumps(walk.report.as_json()),
-                updated_at=self._clock(),
+                updated_at=walk.updated_at,
                 finished_at=walk.finished_at,
             )
         )
-        await self._database.write(lambda connection: connection.execute(keeping))
+        if connection.execute(keeping).rowcount != 1:
+            raise ReconciliationUnderWay
 
 
 def _walk(row: RowMapping) -> Walk:
@@ -116,7 +157,9 @@ def _walk(row: RowMapping) -> Walk:
         calls=kept["stripe_calls"],
         finished=kept["finished"],
     )
-    return Walk(row["id"], row["phase"], row["cursor"], report, row["started_at"], row["finished_at"])
+    return Walk(
+        row["id"], row["phase"], row["cursor"], report, row["started_at"], row["updated_at"], row["finished_at"]
+    )
 
 
 def _difference(kept: dict[str, Any]) -> Difference:

@@ -22,7 +22,7 @@ async def billing() -> AsyncIterator[Billing]:
         raise BillingNotConfigured
     await require_current(url)
     database = Database.connect(url)
-    ledger = await Ledger.open(url, catalogue, system_clock)
+    ledger = await Ledger.open(url, catalogue, system_clock, database.turns)
     made = Billing(settings, database, ledger, catalogue, system_clock)
     try:
         yield made

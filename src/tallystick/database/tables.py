@@ -238,6 +238,14 @@ reconciliations = Table(
     Index(None, "started_at"),
 )
 
+reconciliation_subjects = Table(
+    "reconciliation_subjects",
+    metadata,
+    # Checkout sessions and payment intents that a walk under way has looked at; gone when it is done.
+    Column("reconciliation_id", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+)
+
 subscriptions = Table(
     "subscriptions",
     metadata,

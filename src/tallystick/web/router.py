@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from tallystick.balance import Balance
 from tallystick.billing import Purchase
 from tallystick.domain.account import Entry
-from tallystick.service import Balance, Tallystick
+from tallystick.service import Tallystick
 from tallystick.web.problems import NotSignedIn, ProblemRoute, RequestRefused
 from tallystick.web.security import same_site_only
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from tallystick.balance import Balance
 from tallystick.domain.account import Entry, EntryKind
 from tallystick.domain.amounts import MAX_CREDITS
 from tallystick.domain.commands import HOLD_SECONDS, MAX_HOLD_SECONDS, MAX_TEXT
-from tallystick.service import Balance
 
 Credits = Annotated[int, Field(strict=True, ge=1, le=MAX_CREDITS, description="Whole credits (S1).", examples=[3])]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]

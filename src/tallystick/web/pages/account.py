@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
+from tallystick.balance import Spent
 from tallystick.billing import Purchase, PurchaseStatus, Subscription
 from tallystick.domain.errors import InsufficientCredits
-from tallystick.service import BillingNotConfigured, Spent
+from tallystick.service import BillingNotConfigured
 from tallystick.web import views
 from tallystick.web.context import SignedIn, Site, TheSite
 from tallystick.web.problems import GuardedRoute, RequestRefused
