@@ -17,7 +17,7 @@ from stripe_sandbox import (
     payments,
     refunds,
 )
-from stripe_sandbox.billing import collection, lifecycle
+from stripe_sandbox.billing import collection, lifecycle, schedules
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import WAKE, Object
 
@@ -25,6 +25,7 @@ _WAKES: dict[str, Callable[[Sandbox, Object], None]] = {
     "checkout.session": checkout.wake,
     "invoice": collection.wake,
     "subscription": lifecycle.wake,
+    "subscription_schedule": schedules.wake,
 }
 _LATER: later.Handlers = {
     **balance.LATER,

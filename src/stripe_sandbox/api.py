@@ -34,7 +34,15 @@ from stripe_sandbox import (
     versions,
     webhooks,
 )
-from stripe_sandbox.billing import coupons, credit_balance, invoice_routes, subscription_routes
+from stripe_sandbox.billing import (
+    coupons,
+    credit_balance,
+    invoice_routes,
+    portal_configurations,
+    portal_sessions,
+    schedules,
+    subscription_routes,
+)
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.expansion import expand
 from stripe_sandbox.ids import new_id
@@ -56,7 +64,10 @@ V1_FAMILIES = (
     invoice_routes,
     payment_intents,
     payment_methods,
+    portal_configurations,
+    portal_sessions,
     refunds,
+    schedules,
     setup_intents,
     subscription_routes,
     webhooks,

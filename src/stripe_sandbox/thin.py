@@ -21,8 +21,8 @@ def twin(id: str, event: Object) -> Object | None:
     path = _path(body["object"])
     if path is None or not has_class(type):
         return None
-    if type == "v1.invoice.upcoming":
-        return _upcoming(id, event)
+    if not _has_related_object(type):
+        return _alone(id, event, type)
     previous = event["data"].get("previous_attributes")
     changes = None if previous is None else {"before": previous, "after": {name: body.get(name) for name in previous}}
     related = {"id": body["id"], "type": body["object"], "url": f"{path}/{body['id']}"}
@@ -50,13 +50,14 @@ def new(id: str, created: int, type: str, related: Object, request: Object) -> O
     }
 
 
-def _upcoming(id: str, event: Object) -> Object:
-    """An invoice that is still to come cannot be fetched, so its event says itself what it is of."""
-    invoice = event["data"]["object"]
-    made = new(id, event["created"], "v1.invoice.upcoming", {}, event["request"])
+def _alone(id: str, event: Object, type: str) -> Object:
+    """The event of an object that cannot be fetched. That of an invoice still to come says itself what it is of."""
+    made = new(id, event["created"], type, {}, event["request"])
     del made["related_object"], made["changes"]
-    subscription = invoice["parent"]["subscription_details"]["subscription"]
-    made["data"] = {"customer": invoice["customer"], "subscription": subscription}
+    if type == "v1.invoice.upcoming":
+        invoice = event["data"]["object"]
+        subscription = invoice["parent"]["subscription_details"]["subscription"]
+        made["data"] = {"customer": invoice["customer"], "subscription": subscription}
     return {**made, "snapshot_event": event["id"]}
 
 
@@ -69,6 +70,12 @@ def pushed(event: Object) -> Object:
 def has_class(type: str) -> bool:
     """Whether Stripe has thin events of that type."""
     return get_v2_event_class(type) is not stripe.StripeObject
+
+
+@cache
+def _has_related_object(type: str) -> bool:
+    """Whether the object of such an event can be fetched."""
+    return any("related_object" in vars(cls).get("__annotations__", {}) for cls in get_v2_event_class(type).__mro__)
 
 
 @cache

@@ -41,6 +41,11 @@ def period_of(price: Object, anchor: int, at: int) -> tuple[int, int]:
     return period_at(anchor, recurring["interval"], recurring["interval_count"], at)
 
 
+def sold_as(sandbox: Sandbox, item: Object, price: str, quantity: int) -> Object:
+    """An item as another price and quantity."""
+    return {**item, "price": sandbox.get(price, "price"), "quantity": quantity}
+
+
 def price_of(sandbox: Sandbox, entry: Object, param: str) -> Object:
     """The recurring price that an entry names, or describes."""
     if entry.get("price_data"):

@@ -100,7 +100,7 @@ def wake(sandbox: Sandbox, subscription: Object) -> None:
         standing.expire(sandbox, subscription)
         _void_open(sandbox, subscription)
     elif pending is not None and pending <= now:
-        _drop_pending(sandbox, subscription)
+        drop_pending(sandbox, subscription)
     elif pausing.get("resumes_at") is not None and pausing["resumes_at"] <= now:
         standing.changed(sandbox, subscription, pause_collection=None)
     elif subscription["cancel_at"] is not None and subscription["cancel_at"] <= now:
@@ -128,6 +128,15 @@ def preview_of(invoice: Object, **changes: object) -> Object:
     id = f"upcoming_{new_id('in')}"
     lines = [{**line, "invoice": id} for line in invoice["lines"]["data"]]
     return {**invoice, "id": id, "lines": {**invoice["lines"], "data": lines}, **changes}
+
+
+def drop_pending(sandbox: Sandbox, subscription: Object) -> None:
+    """An update was not paid for in time: it never happens."""
+    invoice = sandbox.get(subscription["_pending"]["invoice"], "invoice")
+    subscription = standing.keep(sandbox, {**subscription, "pending_update": None, "_pending": None})
+    sandbox.emit("customer.subscription.pending_update_expired", subscription)
+    if invoice["status"] == "open":
+        invoices.void(sandbox, invoice)
 
 
 def check_method(sandbox: Sandbox, customer: str, id: str | None) -> None:
@@ -188,13 +197,4 @@ def _rest_of_period(sandbox: Sandbox, subscription: Object, given: Object) -> tu
 def _void_open(sandbox: Sandbox, subscription: Object) -> None:
     invoice = sandbox.store.get(subscription["latest_invoice"] or "", "invoice")
     if invoice is not None and invoice["status"] == "open":
-        invoices.void(sandbox, invoice)
-
-
-def _drop_pending(sandbox: Sandbox, subscription: Object) -> None:
-    """An update was not paid for in time: it never happens."""
-    invoice = sandbox.get(subscription["_pending"]["invoice"], "invoice")
-    subscription = standing.keep(sandbox, {**subscription, "pending_update": None, "_pending": None})
-    sandbox.emit("customer.subscription.pending_update_expired", subscription)
-    if invoice["status"] == "open":
         invoices.void(sandbox, invoice)

@@ -98,6 +98,7 @@ def end(sandbox: Sandbox, subscription: Object, reason: str | None, details: Obj
         },
     )
     sandbox.emit("customer.subscription.deleted", ended)
+    _end_schedule(sandbox, ended)
     for invoice in _invoices(sandbox, ended, ("draft", "open")):
         sandbox.changed("invoice.updated", invoice, auto_advance=False, next_payment_attempt=None, _due=None)
     return ended
@@ -178,6 +179,16 @@ def retries_over(sandbox: Sandbox, invoice: Object) -> None:
         end(sandbox, subscription, "payment_failed")
     elif outcome == "unpaid":
         changed(sandbox, subscription, status="unpaid")
+
+
+def _end_schedule(sandbox: Sandbox, subscription: Object) -> None:
+    """A schedule that still has plans for a subscription ends with it."""
+    schedule = sandbox.store.get(subscription["schedule"] or "", "subscription_schedule")
+    if schedule is not None and schedule["status"] == "active":
+        now = sandbox.now()
+        over = {**schedule, "canceled_at": now, "current_phase": None, "status": "canceled", "_due": None}
+        sandbox.store.put(over)
+        sandbox.emit("subscription_schedule.canceled", over)
 
 
 def _owes(sandbox: Sandbox, subscription: Object) -> bool:

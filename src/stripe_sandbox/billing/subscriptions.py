@@ -46,12 +46,19 @@ def begin(sandbox: Sandbox, customer: Object, given: Object) -> tuple[Object, Ob
 
 
 def cycle(sandbox: Sandbox, subscription: Object) -> tuple[Object, Object]:
-    """The next period of every item whose period is over, and the draft of the invoice for them."""
+    """The next period of every item whose period is over, and the draft of the invoice for them.
+
+    Items go on as what a schedule has them become (`_renews_as`).
+    """
     now = sandbox.now()
-    started = min(item["current_period_start"] for item in subscription["items"]["data"])
+    current = subscription["items"]["data"]
+    started = min(item["current_period_start"] for item in current)
+    becomes = subscription.get("_renews_as")
+    sold = becomes["sold"] if becomes is not None and becomes["at"] <= now else [None] * len(current)
     data, charges = [], []
-    for item in subscription["items"]["data"]:
+    for item, other in zip(current, sold, strict=True):
         if item["current_period_end"] <= now:
+            item = item if other is None else items.sold_as(sandbox, item, *other)
             start, end = items.period_of(item["price"], subscription["billing_cycle_anchor"], now)
             item = {**item, "current_period_start": start, "current_period_end": end}
             charges.append(_full(sandbox, item))

@@ -51,6 +51,11 @@ def update(sandbox: Sandbox, subscription: Object, given: Object) -> Object:
     """Change a subscription as `given` says. Raises StripeError when it may not, or the payment for it must succeed."""
     if subscription["status"] in standing.ENDED and set(given) - {"metadata", "cancellation_details"}:
         raise StripeError("A canceled subscription can only update its cancellation_details and metadata.")
+    if subscription["schedule"] is not None and set(given) & {"cancel_at", "cancel_at_period_end"}:
+        raise StripeError(
+            f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
     behavior = given.get("payment_behavior", "allow_incomplete")
     with sandbox.store.all_or_nothing():
         terms = _terms(sandbox, subscription, given)
