@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 
 from stripe_sandbox import API_VERSION, Sandbox, agenda, server
+from stripe_sandbox.billing import portal_configurations
 from tests.sandbox.exchanges import Answer, Exchange, Pairs
 
 RECURRING = {"default": ("month", 2000), "small-monthly": ("month", 2500), "small-annual": ("year", 20000)}
@@ -222,12 +223,18 @@ async def _endpoints(replay: Replay, exchange: Exchange) -> None:
         await replay.create("/v1/webhook_endpoints", form)
 
 
+async def _portal(replay: Replay, _: Exchange) -> None:
+    """Whoever recorded it had saved the portal's settings in the dashboard."""
+    portal_configurations.save_default(replay.sandbox)
+
+
 _SETUPS: dict[tuple[str, str], Callable[[Replay, Exchange], Any]] = {
     ("GET", "/v1/charges/ID"): _charge,
     ("GET", "/v1/invoices/ID"): _invoice,
     ("GET", "/v1/payment_intents/ID"): _intent_of_path,
     ("GET", "/v1/subscriptions/ID"): _subscription,
     ("GET", "/v1/webhook_endpoints"): _endpoints,
+    ("POST", "/v1/billing_portal/sessions"): _portal,
     ("POST", "/v1/credit_notes"): _invoice,
     ("POST", "/v1/invoiceitems"): _invoice_item,
     ("POST", "/v1/invoices"): _pending_item,

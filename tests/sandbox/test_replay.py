@@ -21,7 +21,6 @@ NOT_ALIKE: dict[str, str] = {
     "GET_payment_intents_ID__200_processing__2023-10-16": "a SEPA debit, which the sandbox does not have",
     "GET_payment_intents_ID__200_requires_action__2023-10-16": "a bank transfer to a customer balance, not there",
     "GET_payment_intents_ID__200_requires_action__2026-03-25.dahlia": _BY_INVOICE,
-    "POST_billing_portal_sessions__200___2026-03-25.dahlia": "the customer portal is not there",
     "POST_credit_notes__200_issued__2025-10-29.clover": "credit notes are not there",
     "POST_payment_intents__200_requires_action__2020-08-27": (
         "before 2023-08-16 an intent took no method that redirects unless asked to, so it needed no return_url; the "
