@@ -177,7 +177,9 @@ async def test_5126_succeeds_at_first_and_fails_later(
     assert (transaction.type, transaction.amount, transaction.source) == ("refund_failure", 900, refund.id)
     charge = await charge_of(client, paid)
     assert (charge.amount_refunded, charge.refunded) == (left, False)
-    assert types(sandbox)[-3:] == ["charge.refund.updated", "refund.updated", "refund.failed"]
+    # The charge's own `charge.updated` comes a while after it was paid, which may be now.
+    about_refunds = [type for type in types(sandbox) if "refund" in type]
+    assert about_refunds[-3:] == ["charge.refund.updated", "refund.updated", "refund.failed"]
     event = sandbox.sandbox.events("charge.refund.updated")[-1]
     assert event["data"]["previous_attributes"] == {
         "failure_balance_transaction": None,
