@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stripe_sandbox import (
+    account,
     balance,
     catalogue,
     charges,
@@ -51,6 +52,7 @@ from stripe_sandbox.sandbox import API_VERSION, Sandbox, current_request
 from stripe_sandbox.store import Object, public
 
 V1_FAMILIES = (
+    account,
     balance,
     catalogue,
     charges,

@@ -177,6 +177,10 @@ def _line(sandbox: Sandbox, n: int, given: Object, mode: str) -> Object:
     price = sandbox.store.get(given["price"], "price")
     if price is None:
         raise missing("price", given["price"], param=f"line_items[{n}][price]", status=400)
+    if not price["active"]:
+        raise StripeError(
+            "The price specified is inactive. This field only accepts active prices.", param=f"line_items[{n}][price]"
+        )
     if mode == "payment" and price["type"] == "recurring":
         raise StripeError(
             "You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use "

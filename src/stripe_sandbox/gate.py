@@ -34,6 +34,10 @@ _LOCK_TIMEOUT = StripeError(
     code="lock_timeout",
 )
 _SERVER_ERROR = StripeError("An unknown error occurred.", status=500, type="api_error")
+_NAMESPACES = ("billing_portal", "checkout", "radar")
+_PERMISSIONS = {"price": "plan", "refund": "charge", "webhook_endpoint": "webhook"}
+"""What the permission for a resource is called, where that is not the resource's own name."""
+
 _REFUSALS: dict[Fails, tuple[StripeError, dict[str, str]]] = {
     Fails.RATE_LIMIT: (_RATE_LIMIT, {"Stripe-Rate-Limited-Reason": "global-rate"}),
     Fails.LOCK_TIMEOUT: (_LOCK_TIMEOUT, {"Stripe-Should-Retry": "true"}),
@@ -75,6 +79,9 @@ class Gate:
             return
         if outage.executed:
             await self._app(scope, receive, _nowhere)
+        if outage.fails is Fails.FORBIDDEN:
+            await _refuse(scope, receive, send, _forbidden(scope["method"], scope["path"]))
+            return
         if outage.fails in _REFUSALS:
             error, headers = _REFUSALS[outage.fails]
             if outage.executed and key is not None:
@@ -125,6 +132,18 @@ def _after(seconds: float, send: Send) -> Send:
         await send(message)
 
     return later
+
+
+def _forbidden(method: str, path: str) -> StripeError:
+    """What a restricted key is told that lacks the permission for a call."""
+    parts = path.split("/")[2:]
+    resource = "_".join(parts[:2] if parts[0] in _NAMESPACES else parts[:1]).removesuffix("s")
+    permission = f"rak_{_PERMISSIONS.get(resource, resource)}_{'read' if method == 'GET' else 'write'}"
+    return StripeError(
+        "The provided key 'rk_test_********' does not have the required permissions for this endpoint. "
+        f"Having the '{permission}' permission would allow this request to continue.",
+        status=403,
+    )
 
 
 def _key_in_use(key: str) -> StripeError:

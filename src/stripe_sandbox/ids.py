@@ -5,6 +5,7 @@ import string
 
 _ALPHABET = string.ascii_letters + string.digits
 _LENGTHS = {
+    "acct": 21,
     "cus": 18,
     "prod": 19,
     "price": 30,

@@ -12,6 +12,8 @@ class Fails(StrEnum):
     """429: too many requests. It was not carried out."""
     LOCK_TIMEOUT = "lock_timeout"
     """429: the object is busy; to be retried. It was not carried out."""
+    FORBIDDEN = "forbidden"
+    """403: the key is a restricted one that lacks the permission for it. It was not carried out."""
     SERVER_ERROR = "server_error"
     """500."""
     RESET = "reset"
@@ -40,8 +42,8 @@ class Outage:
     def __post_init__(self) -> None:
         if (self.times is not None and self.times < 1) or self.seconds < 0:
             raise ValueError("times is positive, and seconds is not negative.")
-        if self.executed and self.fails in (Fails.RATE_LIMIT, Fails.LOCK_TIMEOUT):
-            raise ValueError("What is refused with 429 was not carried out.")
+        if self.executed and self.fails in (Fails.RATE_LIMIT, Fails.LOCK_TIMEOUT, Fails.FORBIDDEN):
+            raise ValueError("What is refused with 403 or 429 was not carried out.")
 
 
 class Outages:
