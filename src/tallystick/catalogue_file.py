@@ -15,7 +15,10 @@ from tallystick.domain.amounts import Money
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.domain.errors import InvalidInput
 
-_PRICE_HELP = "Stripe dashboard > Product catalogue > the product > its price > ⋯ > Copy price ID (price_…)."
+_PRICE_HELP = (
+    "`tallystick stripe setup` finds or makes it; or: Stripe dashboard > Product catalogue > the product > its price > "
+    "⋯ > Copy price ID (price_…)."
+)
 _FILE_HELP = "The path of a TOML file with [[plans]] and [[packs]]."
 _CATALOGUE_HELP = "Compare it with the catalogue that comes with Tallystick: `tallystick catalogue`."
 
@@ -92,6 +95,13 @@ def read_catalogue(env: Mapping[str, str], problems: list[Problem], *, prices_re
         what, help = f"{path} is not a catalogue: {error}", _CATALOGUE_HELP
     problems.append(Problem("TALLYSTICK_CATALOGUE", what, help))
     return Catalogue([Plan("free", 0)])
+
+
+def read_named_catalogue(env: Mapping[str, str], problems: list[Problem]) -> Catalogue:
+    """The same, with `$NAME` in the place of every Stripe price that the environment is to name, set or not."""
+    return read_catalogue(
+        {"TALLYSTICK_CATALOGUE": env.get("TALLYSTICK_CATALOGUE", "")}, problems, prices_required=False
+    )
 
 
 def _plan(row: _PlanRow, env: Mapping[str, str], problems: list[Problem], required: bool) -> Plan:

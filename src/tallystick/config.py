@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from tallystick.billing import BillingSettings
-from tallystick.catalogue_file import Problem, read_catalogue
+from tallystick.catalogue_file import Problem, read_catalogue, read_named_catalogue
 from tallystick.database.urls import parse_url
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.errors import InvalidInput, TallystickError
@@ -25,8 +25,8 @@ _KEY_HELP = "Make one with: python3 -c 'import secrets; print(secrets.token_urls
 _HELP = {
     "STRIPE_SECRET_KEY": "Stripe dashboard > Developers > API keys > Secret key (sk_test_… or sk_live_…).",
     "STRIPE_WEBHOOK_SECRET": (
-        "Stripe dashboard > Developers > Webhooks > your endpoint > Signing secret (whsec_…), "
-        "or `stripe listen`. Several, separated by commas, while one is being rolled."
+        "`tallystick stripe setup` makes the endpoint and shows it (whsec_…); later: Stripe dashboard > Developers > "
+        "Webhooks > your endpoint > Signing secret. Several, separated by commas, while one is being rolled."
     ),
     "DATABASE_URL": "sqlite:///tallystick.db, or postgresql://user:password@host/database.",
     "BASE_URL": "The address customers use, like https://credits.example.com, without a path.",
@@ -89,6 +89,18 @@ def load_ledger_settings(env: Mapping[str, str]) -> tuple[str, Catalogue]:
     catalogue = read_catalogue(env, problems, prices_required=False)
     _raise(problems)
     return url, catalogue
+
+
+def load_setup_settings(env: Mapping[str, str]) -> tuple[BillingSettings, Catalogue]:
+    """What setting up Stripe needs: a key, and a catalogue that has `$NAME` where the environment names a price.
+
+    Raises ConfigurationError.
+    """
+    problems: list[Problem] = []
+    catalogue = read_named_catalogue(env, problems)
+    settings = _billing(env, problems)
+    _raise(problems)
+    return settings, catalogue
 
 
 def load_settings(env: Mapping[str, str]) -> Settings:
@@ -220,15 +232,25 @@ def load_stripe_settings(
         given["STRIPE_API_BASE"] = api_base
     if base_url is not None:
         given["BASE_URL"] = base_url
-    _stripe_key(given, problems)
-    settings = BillingSettings(
+    settings = _billing(given, problems, success_path=success_path, cancel_path=cancel_path)
+    _raise(problems)
+    return settings
+
+
+def _billing(
+    env: Mapping[str, str],
+    problems: list[Problem],
+    *,
+    success_path: str = SUCCESS_PATH,
+    cancel_path: str = CANCEL_PATH,
+) -> BillingSettings:
+    key = _stripe_key(env, problems)
+    return BillingSettings(
         secret_key=key,
         # Without one every webhook is refused (S26), and the rest works.
-        webhook_secrets=_webhook_secrets(given, problems) if given.get("STRIPE_WEBHOOK_SECRET") else (),
-        api_base=_api_base(given, key, problems),
-        base_url=_base_url(given, key, _port(given, problems), problems),
+        webhook_secrets=_webhook_secrets(env, problems) if env.get("STRIPE_WEBHOOK_SECRET") else (),
+        api_base=_api_base(env, key, problems),
+        base_url=_base_url(env, key, _port(env, problems), problems),
         success_path=success_path,
         cancel_path=cancel_path,
     )
-    _raise(problems)
-    return settings

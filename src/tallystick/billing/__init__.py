@@ -3,18 +3,24 @@
 from tallystick.billing.billing import HANDLED_EVENTS, Billing
 from tallystick.billing.checkout import StartedCheckout
 from tallystick.billing.differences import Difference
+from tallystick.billing.errors import SetupStopped
 from tallystick.billing.inbox_table import EventStatus, StoredEvent
 from tallystick.billing.purchases import Purchase, PurchaseStatus
 from tallystick.billing.refunds import Refund, RefundQuote, RefundStatus
 from tallystick.billing.report import Report
-from tallystick.billing.stripe_api import BillingSettings
+from tallystick.billing.setup import Setup, can_be_reached, writes
+from tallystick.billing.setup_plan import Plan as SetupPlan
+from tallystick.billing.setup_steps import Done
+from tallystick.billing.stripe_api import WEBHOOK_PATH, BillingSettings, StripeApi
 from tallystick.billing.subscription_table import Subscription
 
 __all__ = [
     "HANDLED_EVENTS",
+    "WEBHOOK_PATH",
     "Billing",
     "BillingSettings",
     "Difference",
+    "Done",
     "EventStatus",
     "Purchase",
     "PurchaseStatus",
@@ -22,7 +28,13 @@ __all__ = [
     "RefundQuote",
     "RefundStatus",
     "Report",
+    "Setup",
+    "SetupPlan",
+    "SetupStopped",
     "StartedCheckout",
     "StoredEvent",
+    "StripeApi",
     "Subscription",
+    "can_be_reached",
+    "writes",
 ]

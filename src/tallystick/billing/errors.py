@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from tallystick.billing.setup_steps import Done
 from tallystick.domain.errors import Refusal, TallystickError, Unavailable
 
 
@@ -153,6 +154,21 @@ class ReconciliationUnderWay(TallystickError):
             "Another process is going on with this reconciliation, so this one stopped. What was repaired stays "
             "repaired, and nothing is counted twice. Wait for the other one, or start one of your own with --since."
         )
+
+
+class SetupStopped(TallystickError):
+    """Setting up an account at Stripe did not come to its end; `done` is what was done until then."""
+
+    code = "setup_stopped"
+
+    def __init__(self, what: str, reason: str, done: Done) -> None:
+        taken = f"{len(done.steps)} step(s) before it were taken" if done.steps else "Nothing was changed before"
+        super().__init__(
+            f"{what}. {reason.rstrip('.')}. {taken}. When that is mended, run the same command again: it goes on "
+            "from there, and makes nothing twice.",
+            steps=[str(step) for step in done.steps],
+        )
+        self.done = done
 
 
 class PriceMismatch(TallystickError):

@@ -1,23 +1,19 @@
 """Stripe's customer portal, where customers change plan, card and details, cancel, and take that back.
 
-What it offers is set up here, in code, from the catalogue; Stripe keeps it as a configuration that is found
-again by its metadata.
+What it offers is set up in code, from the catalogue: see portal_configuration.
 """
 
-import hashlib
-import json
 from typing import Any
 
 import structlog
 
 from tallystick.billing.customers import Customers
 from tallystick.billing.errors import NoCustomer, StripeRejected
+from tallystick.billing.making import make_surely
+from tallystick.billing.portal_configuration import ours, portal_configuration
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.billing.subscription_table import SubscriptionTable
 from tallystick.domain.catalogue import Catalogue
-
-MARK = "tallystick_portal"
-"""The metadata by which our configuration is found again; its value says what it was made from."""
 
 log = structlog.get_logger(__name__)
 
@@ -27,19 +23,25 @@ async def ensure_portal_configuration(api: StripeApi, catalogue: Catalogue, retu
 
     Raises StripeUnavailable, and StripeRejected as when a price of the catalogue is not there.
     """
-    wanted = await _configuration(api, catalogue, return_url)
-    fingerprint = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:32]
-    params = {**wanted, "metadata": {MARK: fingerprint}}
-    ours = [found for found in await api.portal_configurations() if MARK in (found.get("metadata") or {})]
-    for found in ours:
-        if found["metadata"][MARK] == fingerprint:
-            return str(found["id"])
-    if ours:
-        log.info("portal_changed", configuration=ours[0]["id"])
-        return str((await api.update_portal_configuration(ours[0]["id"], params))["id"])
-    made = await api.create_portal_configuration(params, f"tallystick-portal-{fingerprint}")
-    log.info("portal_set_up", configuration=made["id"])
-    return str(made["id"])
+    sold: dict[str, list[str]] = {}
+    for plan in catalogue.plans:
+        for price in plan.prices:
+            product = (await api.price(price.stripe_price))["product"]
+            sold.setdefault(product, []).append(price.stripe_price)
+    return await bring_portal_to(api, portal_configuration(sold, return_url))
+
+
+async def bring_portal_to(api: StripeApi, wanted: dict[str, Any]) -> str:
+    """The same for a configuration that is known already."""
+    id, is_current = ours(await api.portal_configurations(), wanted)
+    if id is None:
+        made = await make_surely(api.create_portal_configuration, wanted, api.has_portal_configuration, "portal")
+        log.info("portal_set_up", configuration=made["id"])
+        return str(made["id"])
+    if not is_current:
+        log.info("portal_changed", configuration=id)
+        await api.update_portal_configuration(id, wanted)
+    return id
 
 
 class Portal:
@@ -106,33 +108,3 @@ class Portal:
     @property
     def _return_url(self) -> str:
         return f"{self._settings.base_url}{self._settings.portal_return_path}"
-
-
-async def _configuration(api: StripeApi, catalogue: Catalogue, return_url: str) -> dict[str, Any]:
-    prices: dict[str, list[str]] = {}
-    for plan in catalogue.plans:
-        for price in plan.prices:
-            product = (await api.price(price.stripe_price))["product"]
-            prices.setdefault(product, []).append(price.stripe_price)
-    update: dict[str, Any] = {"enabled": bool(prices)}
-    if prices:
-        update |= {
-            "default_allowed_updates": ["price"],
-            "products": [{"product": product, "prices": sold} for product, sold in prices.items()],
-            # An upgrade is paid at once; what is less waits for the end of what was paid for (S17).
-            "proration_behavior": "always_invoice",
-            "schedule_at_period_end": {
-                "conditions": [{"type": "decreasing_item_amount"}, {"type": "shortening_interval"}]
-            },
-        }
-    return {
-        "default_return_url": return_url,
-        "features": {
-            # Not the e-mail: that one is changed where the customer signs in, and follows from there.
-            "customer_update": {"enabled": True, "allowed_updates": ["address", "name", "phone", "tax_id"]},
-            "invoice_history": {"enabled": True},
-            "payment_method_update": {"enabled": True},
-            "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
-            "subscription_update": update,
-        },
-    }

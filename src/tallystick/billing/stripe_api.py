@@ -20,6 +20,9 @@ TIMEOUT_SECONDS = 8.0
 
 NETWORK_RETRIES = 1
 
+WEBHOOK_PATH = "/api/stripe/webhook"
+"""Where our pages take Stripe's events."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -40,6 +43,16 @@ class BillingSettings:
     def livemode(self) -> bool:
         """Whether the key moves real money."""
         return self.secret_key.startswith(("sk_live_", "rk_live_"))
+
+    @property
+    def mode(self) -> str:
+        """The mode of Stripe that the key is of: `live` or `test`."""
+        return "live" if self.livemode else "test"
+
+    @property
+    def webhook_url(self) -> str:
+        """Where Stripe is to send events."""
+        return f"{self.base_url}{WEBHOOK_PATH}"
 
 
 class StripeApi:
@@ -69,13 +82,8 @@ class StripeApi:
 
     async def customer(self, customer_id: str) -> dict[str, Any] | None:
         """A customer as it is now, or None when it was deleted."""
-        try:
-            found = await _call(self._client.v1.customers.retrieve_async(customer_id))
-        except StripeRejected as error:
-            if error.details["stripe_code"] == "resource_missing":
-                return None
-            raise
-        return None if found.get("deleted") else found
+        found = await _or_none(_call(self._client.v1.customers.retrieve_async(customer_id)))
+        return None if found is None or found.get("deleted") else found
 
     async def update_customer(self, customer_id: str, email: str) -> dict[str, Any]:
         """Change a customer's e-mail."""
@@ -192,6 +200,60 @@ class StripeApi:
         """A price."""
         return await _call(self._client.v1.prices.retrieve_async(price_id))
 
+    async def find_price(self, price_id: str) -> dict[str, Any] | None:
+        """A price, or None when Stripe has none of that id in the mode of our key."""
+        return await _or_none(self.price(price_id))
+
+    async def prices(self, **filters: Any) -> list[dict[str, Any]]:
+        """All prices that Stripe's filters ask for, archived ones too."""
+        return await self._all(self._client.v1.prices.list_async, filters)
+
+    async def create_price(self, params: dict[str, Any], key: str) -> dict[str, Any]:
+        """Make a price."""
+        checked: Any = params
+        return await _call(self._client.v1.prices.create_async(checked, {"idempotency_key": key}))
+
+    async def update_price(self, price_id: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Change what may be changed of a price."""
+        checked: Any = params
+        return await _call(self._client.v1.prices.update_async(price_id, checked))
+
+    async def find_product(self, product_id: str) -> dict[str, Any] | None:
+        """A product, or None."""
+        return await _or_none(_call(self._client.v1.products.retrieve_async(product_id)))
+
+    async def create_product(self, params: dict[str, Any], key: str) -> dict[str, Any]:
+        """Make a product."""
+        checked: Any = params
+        return await _call(self._client.v1.products.create_async(checked, {"idempotency_key": key}))
+
+    async def update_product(self, product_id: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Change a product."""
+        checked: Any = params
+        return await _call(self._client.v1.products.update_async(product_id, checked))
+
+    async def webhook_endpoints(self) -> list[dict[str, Any]]:
+        """All webhook endpoints of the account."""
+        return await self._all(self._client.v1.webhook_endpoints.list_async, {})
+
+    async def has_webhook_endpoint(self, endpoint: dict[str, Any]) -> bool:
+        """Whether an endpoint that was made is still there."""
+        return await _or_none(_call(self._client.v1.webhook_endpoints.retrieve_async(endpoint["id"]))) is not None
+
+    async def create_webhook_endpoint(self, params: dict[str, Any], key: str) -> dict[str, Any]:
+        """Make a webhook endpoint. Only this answer has its signing secret."""
+        checked: Any = params
+        return await _call(self._client.v1.webhook_endpoints.create_async(checked, {"idempotency_key": key}))
+
+    async def update_webhook_endpoint(self, id: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Change a webhook endpoint."""
+        checked: Any = params
+        return await _call(self._client.v1.webhook_endpoints.update_async(id, checked))
+
+    async def delete_webhook_endpoint(self, id: str) -> None:
+        """Take a webhook endpoint away, if it is there."""
+        await _or_none(_call(self._client.v1.webhook_endpoints.delete_async(id)))
+
     async def portal_configurations(self) -> list[dict[str, Any]]:
         """The configurations of the customer portal that are in use."""
         return await _listed(self._client.v1.billing_portal.configurations.list_async({"active": True, "limit": 100}))
@@ -202,6 +264,12 @@ class StripeApi:
         create = self._client.v1.billing_portal.configurations.create_async
         return await _call(create(checked, {"idempotency_key": key}))
 
+    async def has_portal_configuration(self, configuration: dict[str, Any]) -> bool:
+        """Whether a configuration that was made is in use."""
+        retrieve = self._client.v1.billing_portal.configurations.retrieve_async
+        found = await _or_none(_call(retrieve(configuration["id"])))
+        return found is not None and found["active"]
+
     async def update_portal_configuration(self, id: str, params: dict[str, Any]) -> dict[str, Any]:
         """Change a configuration of the customer portal."""
         checked: Any = params
@@ -211,6 +279,18 @@ class StripeApi:
         """Make a session of the customer portal."""
         checked: Any = params
         return await _call(self._client.v1.billing_portal.sessions.create_async(checked))
+
+    async def _all(
+        self, list_page: Callable[[Any], Awaitable[stripe.StripeObject]], filters: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        params: dict[str, Any] = {**filters, "limit": 100}
+        while True:
+            answer = await _call(list_page(params))
+            found += answer["data"]
+            if not answer["has_more"]:
+                return found
+            params["starting_after"] = found[-1]["id"]
 
     async def _with_all_lines(self, invoice: dict[str, Any]) -> dict[str, Any]:
         lines = invoice["lines"]
@@ -226,6 +306,15 @@ async def _listed(request: Awaitable[stripe.StripeObject]) -> list[dict[str, Any
     return data
 
 
+async def _or_none(request: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
+    try:
+        return await request
+    except StripeRejected as error:
+        if error.details["stripe_code"] == "resource_missing":
+            return None
+        raise
+
+
 async def _call(request: Awaitable[stripe.StripeObject]) -> dict[str, Any]:
     try:
         answer = await request
@@ -236,7 +325,9 @@ async def _call(request: Awaitable[stripe.StripeObject]) -> dict[str, Any]:
         if error.http_status is None or error.http_status >= 500 or error.http_status in (409, 429):
             log.warning("stripe_unavailable", error=type(error).__name__, status=error.http_status)
             raise StripeUnavailable from error
-        log.error("stripe_rejected", status=error.http_status, code=error.code, request_id=error.request_id)
+        # Looking for what is not there is a question like any other: the caller says whether the answer is bad.
+        say = log.info if error.code == "resource_missing" else log.error
+        say("stripe_rejected", status=error.http_status, code=error.code, request_id=error.request_id)
         raise StripeRejected(
             f"Stripe refused a request ({error.code or error.http_status}, request {error.request_id}). "
             "Nothing was changed. An operator has to look at the settings.",

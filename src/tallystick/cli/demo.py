@@ -13,12 +13,10 @@ from tallystick.cli import house
 from tallystick.cli.accounts import print_json
 from tallystick.cli.customers import FREE, OPERATOR, PASSWORD, PLUS, seed
 from tallystick.cli.once import Walkthrough, WentWrong
-from tallystick.logs import configure_logging
 
 
 async def run(folder: Path, *, port: int, fresh: bool) -> None:
     """Run until Ctrl-C or SIGTERM. Data stays in `folder`, unless `fresh` throws it away first."""
-    configure_logging(quiet=True)
     if fresh:
         house.clear(folder)
     stop = asyncio.Event()
@@ -34,7 +32,6 @@ async def run(folder: Path, *, port: int, fresh: bool) -> None:
 
 async def run_once() -> int:
     """Do one whole purchase in a house of its own. Returns the exit code: 0 when all of it came out right."""
-    configure_logging(quiet=True)
     console = Console(soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="tallystick-demo-") as folder:
         async with house.open_house(Path(folder), port=0, sandbox_port=0) as running:

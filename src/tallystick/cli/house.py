@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from stripe_sandbox import Sandbox, SandboxServer
-from tallystick.billing import HANDLED_EVENTS
+from tallystick.billing import HANDLED_EVENTS, WEBHOOK_PATH
 from tallystick.catalogue_file import Problem, read_catalogue
 from tallystick.config import ConfigurationError
 from tallystick.database.schema import upgrade
@@ -89,7 +89,7 @@ async def open_house(folder: Path, *, port: int, sandbox_port: int = SANDBOX_POR
             )
             app = create_app(credits, settings)
             async with _serving(app, listening):
-                sandbox.register_webhook(f"{url}/api/stripe/webhook", secret, HANDLED_EVENTS, only=True)
+                sandbox.register_webhook(f"{url}{WEBHOOK_PATH}", secret, HANDLED_EVENTS, only=True)
                 yield House(credits, app.state.site.users, url, sandbox, stripe.url)
         sandbox.close()
 

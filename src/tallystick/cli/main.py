@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from tallystick.catalogue_file import default_catalogue
-from tallystick.cli import accounts, archive, demo, keys, reconcile, refunds, serving
+from tallystick.cli import accounts, archive, demo, keys, reconcile, refunds, serving, stripe_setup
 from tallystick.cli.running import exits_cleanly
 
 app = typer.Typer(
@@ -22,9 +22,9 @@ app = typer.Typer(
         "The credits layer for Python apps: monthly allowances, credit packs sold through Stripe, and a "
         "ledger that proves every number.\n\n"
         "[bold]To look around[/bold], without a Stripe account: [cyan]tallystick demo[/cyan]\n\n"
-        "[bold]To run it[/bold] with your own Stripe account: [cyan]tallystick migrate[/cyan], then "
-        "[cyan]tallystick serve[/cyan]. Started without settings, it says which ones it needs and where "
-        "to get each.\n\n"
+        "[bold]To run it[/bold] with your own Stripe account: set STRIPE_SECRET_KEY, then "
+        "[cyan]tallystick stripe setup[/cyan], [cyan]tallystick migrate[/cyan], "
+        "[cyan]tallystick serve[/cyan].\n\n"
         "[bold]To look after it[/bold]: [cyan]tallystick credits show ACCOUNT[/cyan] and "
         "[cyan]tallystick verify[/cyan].\n\n"
         "Settings come from the environment or a .env file: DATABASE_URL, STRIPE_SECRET_KEY, "
@@ -38,6 +38,8 @@ credits_app = typer.Typer(
 app.add_typer(credits_app)
 keys_app = typer.Typer(name="keys", no_args_is_help=True, help="Secret keys for back ends that use the HTTP API.")
 app.add_typer(keys_app)
+stripe_app = typer.Typer(name="stripe", no_args_is_help=True, help="Set up your account at Stripe.")
+app.add_typer(stripe_app)
 
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
 Key = Annotated[
@@ -171,6 +173,26 @@ def refund(
 ) -> None:
     """Say what a refund comes to in money and credits, ask, and make it. With --json it only says, unless --yes."""
     asyncio.run(refunds.refund(purchase, amount=amount, reason=reason, key=key, apply=apply, as_json=as_json))
+
+
+@stripe_app.command("setup")
+@exits_cleanly
+def run_stripe_setup(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done. So it is with a live key.")
+    ] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it, with a live key too.")] = False,
+    new_secret: Annotated[
+        bool, typer.Option("--new-secret", help="Replace the webhook endpoint by one with a new signing secret.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make what is missing at Stripe: products, prices, webhook endpoint, customer portal. Safe to repeat.
+
+    Needs STRIPE_SECRET_KEY alone, and prints the other settings. Exit 1 when something is left that only you can do.
+    """
+    code = asyncio.run(stripe_setup.setup(dry_run=dry_run, apply=apply, new_secret=new_secret, as_json=as_json))
+    raise typer.Exit(code)
 
 
 @keys_app.command("create")

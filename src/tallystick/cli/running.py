@@ -1,4 +1,4 @@
-"""How every command ends: errors as one clear message on stderr and an exit code, never a traceback."""
+"""How every command runs: warnings on stderr, errors as one clear message and an exit code, never a traceback."""
 
 import functools
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from tallystick.config import ConfigurationError
 from tallystick.database.schema import CannotConnect, SchemaOutOfDate
 from tallystick.domain.errors import TallystickError
 from tallystick.ledger.errors import PlannerSettingsMissing
+from tallystick.logs import configure_logging
 
 P = ParamSpec("P")
 
@@ -20,10 +21,14 @@ _NEEDS_SET_UP = (ConfigurationError, SchemaOutOfDate, CannotConnect, PlannerSett
 
 
 def exits_cleanly(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn our errors into a message and an exit code: 2 for what the operator must set up, else 1."""
+    """Turn our errors into a message and an exit code: 2 for what the operator must set up, else 1.
+
+    Only warnings are logged, and on stderr: what a command answers on stdout can be read by a program.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        configure_logging(quiet=True)
         try:
             command(*args, **kwargs)
         except TallystickError as error:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tallystick.balance import Balance
-from tallystick.billing import Purchase
+from tallystick.billing import WEBHOOK_PATH, Purchase
 from tallystick.domain.account import Entry
 from tallystick.service import Tallystick
 from tallystick.web.problems import NotSignedIn, ProblemRoute, RequestRefused
@@ -143,7 +143,7 @@ def make_router(
         """Open Stripe's customer portal: plan, card, invoices, cancellation. Answers with its address."""
         return {"url": await credits.billing.open_portal(account_id)}
 
-    @router.post("/api/stripe/webhook")
+    @router.post(WEBHOOK_PATH)
     async def webhook(request: Request, stripe_signature: Annotated[str | None, Header()] = None) -> dict[str, bool]:
         """Where Stripe sends its events."""
         await credits.billing.receive_webhook(await request.body(), stripe_signature)
