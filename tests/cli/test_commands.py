@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -33,17 +34,24 @@ def tallystick(folder: Path, *words: str, **environment: str) -> subprocess.Comp
     )
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    """A folder with a migrated database and one account in it."""
-    assert tallystick(tmp_path, "migrate").returncode == 0
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("migrated")
+    assert tallystick(folder, "migrate").returncode == 0
     script = (
         "import asyncio; from tallystick import Plan, Tallystick\n"
         "async def main():\n"
         "    async with Tallystick(plans=[Plan('free', 25)]) as credits: await credits.open_account('acme')\n"
         "asyncio.run(main())"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, timeout=60)
+    return folder
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, migrated: Path) -> Path:
+    """A folder with a migrated database and one account in it."""
+    shutil.copytree(migrated, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -52,6 +60,12 @@ def test_help_says_what_to_do_first(tmp_path: Path) -> None:
     assert answer.returncode == 0
     for word in ("tallystick demo", "serve", "migrate", "verify", "credits", "STRIPE_SECRET_KEY"):
         assert word in answer.stdout
+
+
+def test_a_command_that_serves_nothing_does_not_wait_for_the_web_server(tmp_path: Path) -> None:
+    loaded = "import sys; from tallystick.cli import app; print({'fastapi', 'uvicorn', 'stripe_sandbox'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout == "set()\n"
 
 
 def test_serve_without_settings_names_all_of_them_and_how_to_get_each(tmp_path: Path) -> None:

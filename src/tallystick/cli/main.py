@@ -1,4 +1,7 @@
-"""The commands and their help, in one place; what they do stands in the modules next to this one."""
+"""The commands and their help, in one place; what they do stands in the modules next to this one.
+
+The web server takes a second to import, so it is imported by the commands that need it.
+"""
 
 import asyncio
 from datetime import UTC, datetime
@@ -9,7 +12,7 @@ import typer
 from rich.console import Console
 
 from tallystick.catalogue_file import default_catalogue
-from tallystick.cli import accounts, archive, demo, keys, reconcile, refunds, serving, stripe_setup
+from tallystick.cli import accounts, archive, keys, migrate, reconcile, refunds, stripe_setup
 from tallystick.cli.running import exits_cleanly
 
 app = typer.Typer(
@@ -69,6 +72,8 @@ def run_demo(
 
     Needs no Stripe account, no database server and no settings. Stops on Ctrl-C.
     """
+    from tallystick.cli import demo
+
     if once:
         raise typer.Exit(asyncio.run(demo.run_once()))
     asyncio.run(demo.run(data, port=port, fresh=fresh))
@@ -83,14 +88,16 @@ def serve(
 
     Exits with 2, and says what to do, when settings are missing or the schema is old.
     """
+    from tallystick.cli import serving
+
     serving.serve(host)
 
 
-@app.command()
+@app.command("migrate")
 @exits_cleanly
-def migrate() -> None:
+def run_migrate() -> None:
     """Create the schema in DATABASE_URL, or bring it up to this version. Safe to repeat."""
-    asyncio.run(serving.migrate())
+    asyncio.run(migrate.migrate())
 
 
 @app.command()
@@ -140,6 +147,8 @@ def catalogue() -> None:
 @exits_cleanly
 def openapi() -> None:
     """Print the OpenAPI description of the HTTP API."""
+    from tallystick.cli import serving
+
     serving.print_openapi()
 
 

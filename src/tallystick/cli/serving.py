@@ -1,4 +1,4 @@
-"""`tallystick serve` and `tallystick migrate`."""
+"""`tallystick serve`, and what its HTTP API looks like."""
 
 import asyncio
 import json
@@ -7,8 +7,8 @@ import uvicorn
 from rich.console import Console
 
 from tallystick.cli.tuning import calm_garbage_collection
-from tallystick.config import environment, load_database_url, load_settings
-from tallystick.database.schema import pending_revisions, require_current, upgrade
+from tallystick.config import environment, load_settings
+from tallystick.database.schema import require_current
 from tallystick.domain.catalogue import Plan
 from tallystick.logs import configure_logging
 from tallystick.service import Tallystick
@@ -33,18 +33,6 @@ def serve(host: str) -> None:
     app = create_app(credits, WebSettings(base_url=settings.base_url, secret_key=settings.secret_key))
     calm_garbage_collection()
     uvicorn.run(app, host=host, port=settings.port, log_config=None, access_log=False, server_header=False)
-
-
-async def migrate() -> None:
-    """Create or upgrade the schema of DATABASE_URL and say what was done."""
-    url = load_database_url(environment())
-    pending = await pending_revisions(url)
-    console = Console()
-    if not pending:
-        console.print("The schema is up to date.")
-        return
-    await upgrade(url)
-    console.print(f"Applied {', '.join(pending)}. The schema is up to date.", highlight=False)
 
 
 def print_openapi() -> None:
