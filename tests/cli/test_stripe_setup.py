@@ -1,4 +1,5 @@
-"""`tallystick stripe setup` as an operator types it, in front of a sandbox: from a key alone to settings that serve."""
+"""`tallystick stripe setup` and `doctor` as an operator types them, in front of a sandbox: from a key alone to settings
+that serve."""
 
 import json
 from collections.abc import Iterator
@@ -83,3 +84,16 @@ def test_without_a_key_it_says_where_to_get_one(tmp_path: Path) -> None:
     assert answer.returncode == 2
     assert "STRIPE_SECRET_KEY: is not set." in answer.stderr
     assert "Developers > API keys" in answer.stderr
+
+
+def test_the_doctor_says_what_is_wrong_until_all_of_it_is_mended(tmp_path: Path, key: dict[str, str]) -> None:
+    ill = tallystick(tmp_path, "stripe", "doctor", **key)
+    assert (ill.returncode, ill.stderr) == (1, "")
+    for words in ("STRIPE_PLUS_PRICE_ID is not set", "tallystick stripe setup", "tallystick migrate", "wrong"):
+        assert words in ill.stdout
+    lines = json.loads(tallystick(tmp_path, "stripe", "setup", "--json", **key).stdout)["environment"]
+    assert tallystick(tmp_path, "migrate", **key, **lines).returncode == 0
+    well = tallystick(tmp_path, "stripe", "doctor", "--json", **key, **lines)
+    found = json.loads(well.stdout)
+    assert (well.returncode, found["ok"]) == (0, True)
+    assert {check["state"] for check in found["checks"]} == {"ok"}

@@ -2,7 +2,9 @@
 
 from tallystick.billing.billing import HANDLED_EVENTS, Billing
 from tallystick.billing.checkout import StartedCheckout
+from tallystick.billing.diagnosis import Finding, State
 from tallystick.billing.differences import Difference
+from tallystick.billing.doctor import Doctor
 from tallystick.billing.errors import SetupStopped
 from tallystick.billing.inbox_table import EventStatus, StoredEvent
 from tallystick.billing.purchases import Purchase, PurchaseStatus
@@ -20,8 +22,10 @@ __all__ = [
     "Billing",
     "BillingSettings",
     "Difference",
+    "Doctor",
     "Done",
     "EventStatus",
+    "Finding",
     "Purchase",
     "PurchaseStatus",
     "Refund",
@@ -32,6 +36,7 @@ __all__ = [
     "SetupPlan",
     "SetupStopped",
     "StartedCheckout",
+    "State",
     "StoredEvent",
     "StripeApi",
     "Subscription",

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.database.engine import Database
@@ -149,6 +149,14 @@ class InboxTable:
         """Which of these events are here already."""
         query = select(stripe_events.c.id).where(stripe_events.c.id.in_(ids))
         return await self._database.read(lambda connection: set(connection.execute(query).scalars()))
+
+    async def left_undone(self, due_before: datetime) -> tuple[int, int]:
+        """How many events are parked, and how many were due before an instant and nobody took them."""
+        parked = select(func.count()).where(stripe_events.c.status == EventStatus.PARKED)
+        waiting = select(func.count()).where(stripe_events.c.due_at < due_before)
+        return await self._database.read(
+            lambda connection: (connection.scalar(parked) or 0, connection.scalar(waiting) or 0)
+        )
 
     async def latest(self, limit: int, status: EventStatus | None = None) -> list[StoredEvent]:
         """Events, newest first, of one status if it is given."""

@@ -3,8 +3,10 @@
 Answers are handed on as plain dicts. Never called inside a database transaction.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import stripe
@@ -72,6 +74,18 @@ class StripeApi:
         """Close the connections."""
         closing: Awaitable[None] = self._http.close_async()  # type: ignore[no-untyped-call]
         await closing
+
+    async def account(self) -> tuple[dict[str, Any] | None, datetime | None]:
+        """The account of our key, None if the key may not ask; and what time it was at Stripe, to the second."""
+        try:
+            answer = await _answer(self._client.v1.accounts.retrieve_current_async())
+        except StripeRejected as error:
+            cause = error.__cause__
+            if not isinstance(cause, stripe.PermissionError):
+                raise
+            return None, _date(cause.headers)
+        response = answer.last_response
+        return answer.to_dict(), None if response is None else _date(response.headers)
 
     async def create_customer(self, account_id: str, email: str | None, key: str) -> dict[str, Any]:
         """Make a customer for an account."""
@@ -315,9 +329,19 @@ async def _or_none(request: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
         raise
 
 
+def _date(headers: Mapping[str, str] | None) -> datetime | None:
+    said = (headers or {}).get("date")
+    return None if said is None else parsedate_to_datetime(said)
+
+
 async def _call(request: Awaitable[stripe.StripeObject]) -> dict[str, Any]:
+    result: dict[str, Any] = (await _answer(request)).to_dict()
+    return result
+
+
+async def _answer(request: Awaitable[stripe.StripeObject]) -> stripe.StripeObject:
     try:
-        answer = await request
+        return await request
     except (stripe.APIConnectionError, stripe.RateLimitError) as error:
         log.warning("stripe_unavailable", error=type(error).__name__)
         raise StripeUnavailable from error
@@ -334,5 +358,3 @@ async def _call(request: Awaitable[stripe.StripeObject]) -> dict[str, Any]:
             stripe_code=error.code,
             status=error.http_status,
         ) from error
-    result: dict[str, Any] = answer.to_dict()
-    return result

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from tallystick.catalogue_file import default_catalogue
-from tallystick.cli import accounts, archive, keys, migrate, reconcile, refunds, stripe_setup
+from tallystick.cli import accounts, archive, keys, migrate, reconcile, refunds, stripe_doctor, stripe_setup
 from tallystick.cli.running import exits_cleanly
 
 app = typer.Typer(
@@ -41,7 +41,9 @@ credits_app = typer.Typer(
 app.add_typer(credits_app)
 keys_app = typer.Typer(name="keys", no_args_is_help=True, help="Secret keys for back ends that use the HTTP API.")
 app.add_typer(keys_app)
-stripe_app = typer.Typer(name="stripe", no_args_is_help=True, help="Set up your account at Stripe.")
+stripe_app = typer.Typer(
+    name="stripe", no_args_is_help=True, help="Set up your account at Stripe, and see whether all is well."
+)
 app.add_typer(stripe_app)
 
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
@@ -202,6 +204,16 @@ def run_stripe_setup(
     """
     code = asyncio.run(stripe_setup.setup(dry_run=dry_run, apply=apply, new_secret=new_secret, as_json=as_json))
     raise typer.Exit(code)
+
+
+@stripe_app.command("doctor")
+@exits_cleanly
+def run_stripe_doctor(as_json: AsJson = False) -> None:
+    """Check key, clock, prices, webhook endpoint, portal, database and inbox, and say how to mend what is wrong.
+
+    Changes nothing. Exit 1 when something is wrong.
+    """
+    raise typer.Exit(asyncio.run(stripe_doctor.doctor(as_json=as_json)))
 
 
 @keys_app.command("create")

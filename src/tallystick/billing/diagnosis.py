@@ -1,0 +1,276 @@
+"""What was found at Stripe and in the database, made into findings that say how to mend each. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tallystick.billing.offers import Offer, disagreements
+from tallystick.billing.portal_configuration import ours, portal_configuration
+from tallystick.billing.setup_plan import SECRET_SETTING, Wanted, portal_sold, same_url
+
+SKEW_TOLD = 30
+"""Seconds that our clock may differ from Stripe's before it is worth a word."""
+
+SKEW_WRONG = 150
+"""Half of the 300 seconds that a webhook's signature may be old (S26): past it, a slow delivery is refused."""
+
+SETUP = "tallystick stripe setup"
+
+Object = Mapping[str, Any]
+
+
+class State(StrEnum):
+    """How a check came out. What could not be looked at is neither well nor wrong."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNSEEN = "unseen"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one check came out, and what to do about it."""
+
+    check: str
+    state: State
+    what: str
+    to_do: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What could not be looked at: why, and what to do; `failed` when that alone keeps Tallystick from working."""
+
+    why: str
+    to_do: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose key it is, None if the key may not ask; and by how many seconds our clock is ahead of Stripe's."""
+
+    account: Object | None
+    skew: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Webhooks here: how many are parked, how many wait for longer than a worker would let them, and how many
+    Stripe has tried to deliver for a while and are not here."""
+
+    parked: int
+    waiting: int
+    missing: int | Unseen
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that was looked at. `prices` and `products` are by id, None for those that Stripe does not have."""
+
+    identity: Identity | Unseen
+    prices: Mapping[str, Object | None] | Unseen
+    products: Mapping[str, Object | None] | Unseen
+    endpoints: tuple[Object, ...] | Unseen
+    portals: tuple[Object, ...] | Unseen
+    inbox: Inbox | Unseen
+    settings: str | None
+
+
+def diagnose(seen: Seen, wanted: Wanted) -> tuple[Finding, ...]:
+    """Every check, in the order in which things have to be mended."""
+    return (
+        _settings(seen),
+        *_identity(seen, wanted),
+        *(_price(offer, seen, wanted) for offer in wanted.offers),
+        *_endpoint(seen, wanted),
+        _portal(seen, wanted),
+        *_inbox(seen),
+    )
+
+
+def _settings(seen: Seen) -> Finding:
+    if seen.settings is not None:
+        return Finding("settings", State.FAILED, seen.settings, "Correct what it names; then restart the service.")
+    return Finding("settings", State.OK, "Everything that `tallystick serve` needs is set.")
+
+
+def _identity(seen: Seen, wanted: Wanted) -> list[Finding]:
+    found = seen.identity
+    if isinstance(found, Unseen):
+        return [_unseen(check, found) for check in ("key", "account", "clock")]
+    return [_key(found, wanted), _account(found, wanted), _clock(found)]
+
+
+def _key(found: Identity, wanted: Wanted) -> Finding:
+    whose = "" if found.account is None else f" of {found.account['id']}"
+    money = "no real money moves" if wanted.mode == "test" else "real money moves"
+    return Finding("key", State.OK, f"Stripe takes the key{whose}, in {wanted.mode} mode: {money}.")
+
+
+def _account(found: Identity, wanted: Wanted) -> Finding:
+    if found.account is None:
+        what = "The key may not read the account, so whether it can take payments is not known."
+        return Finding("account", State.UNSEEN, what, "Nothing has to be done if customers can pay.")
+    if wanted.mode == "live" and not found.account["charges_enabled"]:
+        to_do = "Complete what Stripe asks for in its dashboard, at the top of the home page."
+        return Finding("account", State.FAILED, "Stripe does not let this account take payments yet.", to_do)
+    return Finding("account", State.OK, "It can take payments.")
+
+
+def _clock(found: Identity) -> Finding:
+    if found.skew is None:
+        what = "The answer did not say what time it is at Stripe."
+        return Finding("clock", State.UNSEEN, what, "Let the machine set its clock by the network.")
+    by, which = round(abs(found.skew)), "ahead of" if found.skew > 0 else "behind"
+    if by <= SKEW_TOLD:
+        return Finding("clock", State.OK, f"The clock of this machine is within {SKEW_TOLD} s of Stripe's.")
+    to_do = "Let the machine set its clock by the network, like: timedatectl set-ntp true"
+    what = f"The clock of this machine is {by} s {which} Stripe's."
+    if by <= SKEW_WRONG:
+        return Finding("clock", State.WARNING, what, to_do)
+    return Finding("clock", State.FAILED, f"{what} Webhooks are refused as too old, or soon will be.", to_do)
+
+
+def _price(offer: Offer, seen: Seen, wanted: Wanted) -> Finding:
+    check = f"price of {offer.title}, {offer.terms}"
+    if isinstance(seen.prices, Unseen):
+        return _unseen(check, seen.prices)
+    if offer.configured is None:
+        return Finding(check, State.FAILED, f"{offer.place} is not set.", f"{SETUP} finds or makes the price.")
+    price = seen.prices.get(offer.configured)
+    if price is None:
+        what = f"{offer.place} names {offer.configured}, which is not there in {wanted.mode} mode of this account."
+        return Finding(check, State.FAILED, what, f"{SETUP} finds or makes the right one.")
+    wrong = disagreements(offer, price)
+    if not price["active"]:
+        wrong.append("it is archived, so nobody can buy it")
+    if wrong:
+        to_do = f"Correct the catalogue if it is wrong; else {SETUP} makes a price that fits."
+        return Finding(check, State.FAILED, f"{offer.configured} does not fit: {'; '.join(wrong)}.", to_do)
+    if isinstance(seen.products, Unseen):
+        return _unseen(check, seen.products)
+    product = seen.products.get(str(price["product"]))
+    if product is None or not product["active"]:
+        what = f"{offer.configured} is of product {price['product']}, which is archived, so nobody can buy it."
+        return Finding(check, State.FAILED, what, f"{SETUP} takes it into use again.")
+    return Finding(check, State.OK, f"{offer.configured} is on sale and fits the catalogue.")
+
+
+def _endpoint(seen: Seen, wanted: Wanted) -> list[Finding]:
+    secret = _secret(wanted)
+    if wanted.webhook_url is None:
+        what = "BASE_URL is an address of this machine or network, which Stripe cannot reach."
+        to_do = (
+            "While you develop: stripe listen --forward-to BASE_URL/api/stripe/webhook. Else set a public address."
+        )
+        return [secret, Finding("endpoint", State.WARNING, what, to_do)]
+    if isinstance(seen.endpoints, Unseen):
+        return [secret, _unseen("endpoint", seen.endpoints), _unseen("API version", seen.endpoints)]
+    same = [found for found in seen.endpoints if same_url(found["url"], wanted.webhook_url)]
+    if not same:
+        what = f"Stripe sends no events to {wanted.webhook_url}: payments would only be found by reconciling."
+        return [secret, Finding("endpoint", State.FAILED, what, f"{SETUP} makes the webhook endpoint.")]
+    return [secret, _one_endpoint(same, wanted), _version(same, wanted)]
+
+
+def _secret(wanted: Wanted) -> Finding:
+    if wanted.has_secret:
+        return Finding("signing secret", State.OK, f"{SECRET_SETTING} is set.")
+    what = f"{SECRET_SETTING} is not set, so every webhook is refused."
+    return Finding("signing secret", State.FAILED, what, f"{SETUP} makes the endpoint, or says where its secret is.")
+
+
+def _one_endpoint(same: list[Object], wanted: Wanted) -> Finding:
+    check = "endpoint"
+    on = [found for found in same if found["status"] == "enabled"]
+    if not on:
+        what = f"{same[0]['id']} is switched off, so Stripe sends no events."
+        return Finding(
+            check, State.FAILED, what, f"{SETUP} switches it on; `tallystick reconcile --apply` catches up."
+        )
+    sent = {type for found in on for type in found["enabled_events"]}
+    missing = [] if "*" in sent else [type for type in wanted.events if type not in sent]
+    if missing:
+        what = f"{on[0]['id']} does not send {', '.join(missing)}."
+        return Finding(check, State.FAILED, what, f"{SETUP} adds them; `tallystick reconcile --apply` catches up.")
+    if len(on) > 1:
+        what = f"{len(on)} endpoints send to the same address: {', '.join(found['id'] for found in on)}."
+        to_do = f"Delete those whose secret is not in {SECRET_SETTING}, or replace all: {SETUP} --new-secret"
+        return Finding(check, State.WARNING, what, to_do)
+    return Finding(check, State.OK, f"{on[0]['id']} sends what is needed to {wanted.webhook_url}.")
+
+
+def _version(same: list[Object], wanted: Wanted) -> Finding:
+    others = [found for found in same if found["api_version"] != wanted.api_version]
+    if not others:
+        return Finding(
+            "API version", State.OK, f"Events come in {wanted.api_version}, which Tallystick is written for."
+        )
+    what = (
+        f"{others[0]['id']} sends events in version {others[0]['api_version'] or 'of the account'}, and Tallystick is "
+        f"written for {wanted.api_version}. What it cannot read in them is fetched anew."
+    )
+    return Finding("API version", State.WARNING, what, f"Replace it when it suits: {SETUP} --new-secret")
+
+
+def _portal(seen: Seen, wanted: Wanted) -> Finding:
+    check = "customer portal"
+    if isinstance(seen.portals, Unseen):
+        return _unseen(check, seen.portals)
+    if isinstance(seen.prices, Unseen):
+        return _unseen(check, seen.prices)
+    prices = {
+        offer.lookup_key: price
+        for offer in wanted.offers
+        if offer.configured and (price := seen.prices.get(offer.configured)) is not None
+    }
+    id, is_current = ours(
+        seen.portals, portal_configuration(portal_sold(wanted.offers, prices), wanted.portal_return_url)
+    )
+    if is_current:
+        return Finding(check, State.OK, f"{id} offers what the catalogue has.")
+    what = (
+        "There is no configuration of ours." if id is None else f"{id} was made from another catalogue or BASE_URL."
+    )
+    return Finding(check, State.WARNING, what, f"{SETUP} brings it up to date; so does the first customer's visit.")
+
+
+def _inbox(seen: Seen) -> list[Finding]:
+    found = seen.inbox
+    if isinstance(found, Unseen):
+        return [_unseen(check, found) for check in ("database", "webhooks", "deliveries")]
+    return [
+        Finding("database", State.OK, "It can be reached and has this version's schema."),
+        _worked(found),
+        _delivered(found.missing),
+    ]
+
+
+def _worked(found: Inbox) -> Finding:
+    if found.parked:
+        what = f"{found.parked:,} webhook(s) could not be worked and wait for an operator."
+        return Finding("webhooks", State.FAILED, what, "tallystick events list --state parked")
+    if found.waiting:
+        what = f"{found.waiting:,} webhook(s) have waited for more than five minutes to be worked."
+        return Finding("webhooks", State.WARNING, what, "Look whether `tallystick serve` is running, and its log.")
+    return Finding("webhooks", State.OK, "All that came were worked.")
+
+
+def _delivered(missing: int | Unseen) -> Finding:
+    if isinstance(missing, Unseen):
+        return _unseen("deliveries", missing)
+    if missing:
+        what = f"{missing:,} event(s) of the last three days could not be delivered by Stripe and are not here."
+        to_do = (
+            f"Look whether BASE_URL can be reached from outside, and whether {SECRET_SETTING} is that of the endpoint. "
+            "Then: tallystick reconcile --apply"
+        )
+        return Finding("deliveries", State.FAILED, what, to_do)
+    return Finding("deliveries", State.OK, "Stripe waits with no event for this service.")
+
+
+def _unseen(check: str, unseen: Unseen) -> Finding:
+    return Finding(check, State.FAILED if unseen.failed else State.UNSEEN, unseen.why, unseen.to_do)
