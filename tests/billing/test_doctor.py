@@ -76,7 +76,7 @@ async def test_after_a_set_up_all_is_well_and_nothing_is_changed(
 async def test_before_a_set_up_it_names_each_setting_and_what_makes_it(
     server: SandboxServer, sqlite_url: str
 ) -> None:
-    found = await examine(server.url, sqlite_url, {}, webhook_secrets=(), problem="SECRET_KEY is not set.")
+    found = await examine(server.url, sqlite_url, {}, webhook_secrets=(), problem="SECRET_KEY is not set")
     assert not_well(found) == {
         "settings": State.FAILED,
         "price of PLUS, 19.00 USD a month": State.FAILED,
@@ -200,8 +200,9 @@ async def test_a_database_that_is_not_there_or_not_migrated_is_found(
     folder = tmp_path_factory.mktemp("empty")
     old = await examine(server.url, f"sqlite:///{folder}/new.db", environment)
     assert (old["database"].state, old["database"].to_do) == (State.FAILED, "tallystick migrate")
+    assert list(folder.iterdir()) == [], "to look makes nothing"
     gone = await examine(server.url, f"sqlite:///{folder}/no/folder/new.db", environment)
-    assert (gone["database"].state, gone["webhooks"].state) == (State.FAILED, State.FAILED)
+    assert (gone["database"].state, gone["webhooks"].state) == (State.FAILED, State.UNSEEN)
     assert "there is no folder" in gone["database"].what
 
 

@@ -38,7 +38,7 @@ def _problem(env: dict[str, str]) -> str | None:
     try:
         load_settings(env)
     except ConfigurationError as error:
-        return error.message
+        return "; ".join(f"{problem.name} {problem.what.rstrip('.')}" for problem in error.problems)
     return None
 
 

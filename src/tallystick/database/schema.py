@@ -61,7 +61,11 @@ async def create_if_empty(url: str) -> None:
 
 
 async def pending_revisions(url: str) -> list[str]:
-    """The migrations that `url` has not had, oldest first."""
+    """The migrations that `url` has not had, oldest first. Asking makes no database file."""
+    parsed = parse_url(url)
+    path = Path(parsed.native)
+    if parsed.dialect == "sqlite" and path.parent.is_dir() and not path.exists():
+        return _newer_than(None)
     return await _run(url, _pending, writes=False)
 
 
@@ -106,7 +110,9 @@ def _is_empty(connection: Connection) -> bool:
 
 
 def _pending(connection: Connection) -> list[str]:
-    scripts = ScriptDirectory.from_config(_config())
-    current = MigrationContext.configure(connection).get_current_revision()
-    newer = scripts.iterate_revisions("head", current or "base")
+    return _newer_than(MigrationContext.configure(connection).get_current_revision())
+
+
+def _newer_than(revision: str | None) -> list[str]:
+    newer = ScriptDirectory.from_config(_config(None)).iterate_revisions("head", revision or "base")
     return [script.revision for script in reversed(list(newer))]
