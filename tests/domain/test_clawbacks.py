@@ -202,3 +202,36 @@ def test_s11_a_spend_that_frozen_credits_would_pay_says_what_is_available(book: 
 def test_s1_a_total_is_a_whole_number_from_0(total: object) -> None:
     with pytest.raises((InvalidAmount, InvalidInput)):
         ClawBack(account_id="a", key="k", grant=2, total=total, version=1)  # type: ignore[arg-type]
+
+
+def test_s23_what_is_taken_back_before_a_grant_starts_is_taken_from_it_and_nothing_is_owed(book: Book) -> None:
+    later = book.grant(50, effective_at=T0 + 10 * DAY)
+    book.grant(30)
+    claw(book, later, 20)
+    assert state(book) == (30, 0, 30, 0)
+    claw(book, later, 50)
+    claw(book, later, 10)
+    assert state(book) == (30, 0, 30, 0), "the other grant is not touched, and nothing can be spent early"
+    book.now += 10 * DAY
+    book.settle()
+    assert state(book) == (70, 0, 70, 0)
+
+
+def test_s23_a_grant_that_was_taken_back_whole_before_it_started_can_still_be_restored(book: Book) -> None:
+    later = book.grant(50, effective_at=T0 + 10 * DAY)
+    claw(book, later, 50)
+    book.now += 10 * DAY
+    book.settle()
+    assert state(book) == (0, 0, 0, 0)
+    claw(book, later, 0)
+    assert state(book) == (50, 0, 50, 0)
+
+
+def test_s25_a_grant_that_is_frozen_before_it_starts_is_out_of_reach_when_it_does(book: Book) -> None:
+    later = book.grant(50, effective_at=T0 + 10 * DAY)
+    claw(book, later, 0, frozen=True)
+    book.now += 10 * DAY
+    book.settle()
+    assert state(book) == (50, 50, 0, 0)
+    claw(book, later, 0)
+    assert state(book) == (50, 0, 50, 0)

@@ -93,6 +93,21 @@ def start(
     return grants, scheduled
 
 
+def change_scheduled(
+    scheduled: tuple[Scheduled, ...], grant_id: int, change: int, frozen: bool
+) -> tuple[Scheduled, ...]:
+    """Put `change` credits into a grant that has not started, or take them out if it is negative (S23)."""
+    changed = []
+    for one in scheduled:
+        if one.grant.id == grant_id:
+            remaining = one.grant.remaining + change
+            if remaining < 0:
+                raise ValueError(f"scheduled grant {grant_id} has no {-change} credits left")
+            one = replace(one, grant=replace(one.grant, remaining=remaining, frozen=frozen))
+        changed.append(one)
+    return tuple(changed)
+
+
 def give_back(grants: Grants, lots: tuple[Lot, ...], reopened: Grants) -> Grants:
     """Return `lots` to the grants they came from; those that are gone meanwhile are `reopened` (S13)."""
     gone = {grant.id: grant for grant in reopened}

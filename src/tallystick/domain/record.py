@@ -19,7 +19,18 @@ from tallystick.domain.account import (
     Lot,
     Scheduled,
 )
-from tallystick.domain.lots import add, end_allowance, freeze, give_back, let_go, set_aside, start, take, take_unheld
+from tallystick.domain.lots import (
+    add,
+    change_scheduled,
+    end_allowance,
+    freeze,
+    give_back,
+    let_go,
+    set_aside,
+    start,
+    take,
+    take_unheld,
+)
 
 # Taking from grants never brings a deadline nearer, so these leave `wakes_at` as it is.
 _NO_NEW_DEADLINE = frozenset((EntryKind.SPENT, EntryKind.REMOVED))
@@ -96,15 +107,23 @@ def record(
             held = _aside(grants)
             moved = 1
         case EntryKind.CLAWED_BACK | EntryKind.RESTORED | EntryKind.FROZEN | EntryKind.THAWED if clawback is not None:
-            restores = kind is EntryKind.RESTORED
-            grants = give_back(grants, lots, reopened) if restores else take_unheld(grants, lots)
-            grants = freeze(grants, clawback.grant_id, clawback.frozen)
-            held = _aside(grants)
-            moved = 1 if restores else -1
+            direction = 1 if kind is EntryKind.RESTORED else -1
+            if any(s.grant.id == clawback.grant_id for s in scheduled):
+                # It counts for nothing yet, so no balance changes.
+                change = direction * _sum(lots)
+                scheduled = change_scheduled(scheduled, clawback.grant_id, change, clawback.frozen)
+                moved = 0
+            else:
+                restores = direction == 1
+                grants = give_back(grants, lots, reopened) if restores else take_unheld(grants, lots)
+                grants = freeze(grants, clawback.grant_id, clawback.frozen)
+                held = _aside(grants)
+                moved = direction
         case EntryKind.GRANT_STARTED:
             grants, scheduled = start(
                 grants if allowance is None else end_allowance(grants, effective_at), scheduled, lots
             )
+            held = _aside(grants)
             moved = 1
         case EntryKind.GRANT_SCHEDULED if grant is not None:
             scheduled = (*scheduled, Scheduled(grant, allowance))

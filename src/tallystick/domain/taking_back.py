@@ -103,7 +103,8 @@ def claw_back(
     before = account.clawback_of(command.grant)
     if command.version <= before.version:
         return ClawbackSuperseded(command.grant, before.version)
-    grant = next((g for g in account.grants if g.id == command.grant), None)
+    present = (*account.grants, *(s.grant for s in account.scheduled))
+    grant = next((g for g in present if g.id == command.grant), None)
     more = command.total - before.total
     if more > 0:
         kind = EntryKind.CLAWED_BACK
