@@ -1,8 +1,11 @@
 """The ways in for a random life: the ledger itself, and the HTTP API in front of it."""
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
@@ -14,17 +17,22 @@ from tallystick.database.urls import parse_url
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import (
     Capture,
+    ClawBack,
+    ExtendHold,
     GrantBonus,
     KeyedCommand,
     OpenAccount,
     PlaceHold,
     Release,
+    Remove,
+    RenewAllowance,
     Reverse,
     SetPlan,
     Spend,
 )
 from tallystick.domain.errors import Refusal
 from tallystick.ledger import Ledger
+from tallystick.ledger.archiving import archive
 from tallystick.ledger.postgres_store import PostgresStore
 from tallystick.ledger.verify import verify
 from tallystick.web.app import WebSettings, create_app
@@ -47,8 +55,8 @@ class Door(Protocol):
 
     def submit(self, command: KeyedCommand) -> Answer: ...
 
-    def balances(self, id: str) -> tuple[int, int, int]:
-        """Monthly, bonus, available."""
+    def balances(self, id: str) -> tuple[int, int, int, int]:
+        """Monthly, bonus, available, debt."""
 
     def restart(self) -> None: ...
 
@@ -57,9 +65,28 @@ class Door(Protocol):
 
     def sweep(self) -> None: ...
 
+    def archive(self, before: datetime) -> None: ...
+
+    def archived(self, id: str) -> int:
+        """The number up to which entries are in the archive."""
+
     def differences(self, id: str) -> list[str]: ...
 
     def close(self) -> None: ...
+
+
+async def _submitted(ledger: Ledger, command: KeyedCommand) -> Answer:
+    try:
+        receipt = await ledger.submit(command)
+    except Refusal as refusal:
+        return Answer(refused=refusal.code)
+    return Answer(receipt.entry.seq, receipt.replayed)
+
+
+async def _archived(ledger: Ledger, before: datetime, now: datetime) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        done = await archive(ledger.store, before, Path(folder), now, apply=True)
+    assert done.differences == []
 
 
 class DirectDoor:
@@ -74,15 +101,11 @@ class DirectDoor:
         return self._loop.run_until_complete(work)
 
     def submit(self, command: KeyedCommand) -> Answer:
-        try:
-            receipt = self._run(self._ledger.submit(command))
-        except Refusal as refusal:
-            return Answer(refused=refusal.code)
-        return Answer(receipt.entry.seq, receipt.replayed)
+        return self._run(_submitted(self._ledger, command))
 
-    def balances(self, id: str) -> tuple[int, int, int]:
+    def balances(self, id: str) -> tuple[int, int, int, int]:
         account = self._run(self._ledger.account(id))
-        return account.monthly, account.bonus, account.available
+        return account.monthly, account.bonus, account.available, account.debt
 
     def restart(self) -> None:
         self._run(self._ledger.close())
@@ -107,6 +130,12 @@ class DirectDoor:
 
     def sweep(self) -> None:
         self._run(self._ledger.sweep())
+
+    def archive(self, before: datetime) -> None:
+        self._run(_archived(self._ledger, before, self._of[2].now))
+
+    def archived(self, id: str) -> int:
+        return self._run(self._ledger.account(id)).archived
 
     def differences(self, id: str) -> list[str]:
         return self._run(verify(self._ledger, id)).differences
@@ -152,6 +181,9 @@ class HttpDoor:
         )
 
     def submit(self, command: KeyedCommand) -> Answer:
+        if isinstance(command, RenewAllowance | ClawBack):
+            # What follows from payments comes from billing, inside the service.
+            return self._run(_submitted(self._credits.ledger, command))
         return self._run(self._send(command))
 
     async def _send(self, command: KeyedCommand) -> Answer:
@@ -165,9 +197,9 @@ class HttpDoor:
         seq = said["id"] if path == "/holds" else said.get("seq", 0)
         return Answer(seq, answer.headers.get("Idempotent-Replayed") == "true")
 
-    def balances(self, id: str) -> tuple[int, int, int]:
+    def balances(self, id: str) -> tuple[int, int, int, int]:
         said = self._run(self._http.get(id)).json()
-        return said["monthly"], said["bonus"], said["available"]
+        return said["monthly"], said["bonus"], said["available"], said["debt"]
 
     def restart(self) -> None:
         self._run(self._stop())
@@ -194,6 +226,12 @@ class HttpDoor:
     def sweep(self) -> None:
         self._run(self._credits.ledger.sweep())
 
+    def archive(self, before: datetime) -> None:
+        self._run(_archived(self._credits.ledger, before, self._of[2].now))
+
+    def archived(self, id: str) -> int:
+        return self._run(self._credits.ledger.account(id)).archived
+
     def differences(self, id: str) -> list[str]:
         return self._run(verify(self._credits.ledger, id)).differences
 
@@ -214,9 +252,25 @@ def _request(command: KeyedCommand) -> tuple[str, str, dict[str, Any]]:
             return "POST", "/holds", {"amount": command.amount, "seconds": command.seconds}
         case Capture():
             return "POST", f"/holds/{command.hold}/capture", {"amount": command.amount}
+        case ExtendHold():
+            return "POST", f"/holds/{command.hold}/extend", {"amount": command.amount, "seconds": command.seconds}
+        case Remove():
+            return "POST", "/removals", {"amount": command.amount, "reason": command.reason}
         case Release():
             return "POST", f"/holds/{command.hold}/release", {}
         case GrantBonus():
-            expires = None if command.expires_at is None else command.expires_at.isoformat()
-            return "POST", "/grants", {"credits": command.credits, "kind": command.kind, "expires_at": expires}
+            return (
+                "POST",
+                "/grants",
+                {
+                    "credits": command.credits,
+                    "kind": command.kind,
+                    "effective_at": _written(command.effective_at),
+                    "expires_at": _written(command.expires_at),
+                },
+            )
     raise AssertionError(f"{type(command).__name__} has no route")
+
+
+def _written(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()

@@ -5,91 +5,72 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from tallystick.domain.account import GrantKind
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import (
     Capture,
+    ClawBack,
+    ExtendHold,
     GrantBonus,
     KeyedCommand,
     OpenAccount,
     PlaceHold,
     Release,
+    Remove,
+    RenewAllowance,
     Reverse,
     SetPlan,
     Spend,
 )
-from tallystick.domain.periods import period_containing
+from tallystick.domain.periods import Period
+from tallystick.ledger import archiving
 from tests.conftest import FrozenClock
 from tests.ledger.doors import Answer, DirectDoor, Door, HttpDoor
+from tests.ledger.model import BONUS, PROMOTIONAL, Hold, Lot, Model, month
 
 T0 = datetime(2026, 1, 31, tzinfo=UTC)
-CATALOGUE = Catalogue([Plan("free", 25), Plan("team", 100)])
-ALLOWANCE = {"free": 25, "team": 100}
+SIZES = {"free": 25, "team": 100, "pro": 60}
+PAID = {"pro"}
+CATALOGUE = Catalogue([Plan("free", 25), Plan("team", 100), Plan("pro", 60, stripe_price="price_pro")])
 INSUFFICIENT = "insufficient_credits"
 names = st.sampled_from(["ann", "bob"])
+amounts = st.integers(1, 120)
 
 
-class Model:
-    """What one account should have, worked out the plain way: a monthly number and a list of bonus lots."""
+class Kept:
+    """What a life remembers of one account beside its model: what can be referred to later."""
 
-    def __init__(self, now: datetime) -> None:
-        self.anchor = now
-        self.plan = "free"
-        self.period = period_containing(now, now)
-        self.promised = 25
-        self.monthly = 25
-        self.bonus: list[tuple[datetime | None, int]] = []
-
-    def settle(self, now: datetime) -> None:
-        self.bonus = [(end, left) for end, left in self.bonus if left and (end is None or now < end)]
-        if now >= self.period.end:
-            self.period = period_containing(self.anchor, now)
-            self.monthly = self.promised = ALLOWANCE[self.plan]
-
-    @property
-    def total(self) -> int:
-        return self.monthly + sum(left for _, left in self.bonus)
-
-    def spend(self, amount: int) -> None:
-        taken = min(self.monthly, amount)
-        self.monthly -= taken
-        amount -= taken
-        self.bonus.sort(key=lambda lot: lot[0] or datetime.max.replace(tzinfo=UTC))
-        left = []
-        for end, remaining in self.bonus:
-            taken = min(remaining, amount)
-            amount -= taken
-            left.append((end, remaining - taken))
-        self.bonus = [lot for lot in left if lot[1]]
-
-    def change_plan(self, plan: str, now: datetime) -> None:
-        self.plan = plan
-        more = ALLOWANCE[plan] - self.promised
-        if more > 0:
-            length = self.period.end - self.period.start
-            self.monthly += more * (self.period.end - now) // length
-            self.promised = ALLOWANCE[plan]
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.spent: dict[int, dict[Lot, int] | None] = {}
+        """What each spend took, by the number of its entry; None once it was reversed."""
+        self.holds: dict[int, Hold] = {}
+        self.bought: dict[int, Lot] = {}
+        self.versions = itertools.count(1)
 
 
 class Life(RuleBasedStateMachine):
     """Commands, clock jumps, repeats, crashes and restarts, through one of the doors."""
 
     open_door: Callable[[FrozenClock], Door]
+    steps: Counter[str]
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = FrozenClock(T0)
         self.door = type(self).open_door(self.clock)
-        self.models: dict[str, Model] = {}
+        self.accounts: dict[str, Kept] = {}
         self.accepted: list[KeyedCommand] = []
         self.keys = itertools.count()
         self.prefix = uuid.uuid4().hex
@@ -100,140 +81,268 @@ class Life(RuleBasedStateMachine):
             self.accepted.append(command)
         return answer
 
-    def id(self, name: str) -> str:
-        return f"{self.prefix}-{name}"
+    def on(self, name: str) -> tuple[Kept, Model, dict[str, str]]:
+        """An account, its model at this instant, and what a new command for it has."""
+        id = f"{self.prefix}-{name}"
+        if name not in self.accounts:
+            self.submit(OpenAccount(account_id=id, plan="free"))
+            self.accounts[name] = Kept(Model(SIZES, PAID, "free", self.clock.now))
+        kept = self.accounts[name]
+        kept.model.pass_time(self.clock.now)
+        return kept, kept.model, {"account_id": id, "key": f"k{next(self.keys)}"}
 
-    def model(self, name: str) -> Model:
-        if name not in self.models:
-            self.submit(OpenAccount(account_id=self.id(name), plan="free"))
-            self.models[name] = Model(self.clock.now)
-        self.models[name].settle(self.clock.now)
-        return self.models[name]
+    def some(self, what: str) -> bool:
+        return any(getattr(kept, what) for kept in self.accounts.values())
 
-    def key(self) -> str:
-        return f"k{next(self.keys)}"
+    def having(self, what: str, name: str) -> str:
+        """That account if it has some, else one that has."""
+        first = sorted(self.accounts, key=lambda other: other != name)
+        return next(other for other in first if getattr(self.accounts[other], what))
 
-    @rule(name=names, amount=st.integers(1, 120))
+    def done(self, step: str) -> None:
+        type(self).steps[step] += 1
+
+    @rule(name=names, amount=amounts)
     def spend(self, name: str, amount: int) -> None:
-        model = self.model(name)
-        answer = self.submit(Spend(account_id=self.id(name), key=self.key(), amount=amount))
-        assert answer.refused == (INSUFFICIENT if amount > model.total else "")
-        if amount <= model.total:
-            model.spend(amount)
+        kept, model, new = self.on(name)
+        can = amount <= model.available
+        answer = self.submit(Spend(**new, amount=amount))
+        assert answer.refused == ("" if can else INSUFFICIENT)
+        if can:
+            kept.spent[answer.seq] = model.take(amount)
+        self.done("spend" if can else "spend too much")
 
-    @rule(name=names, amount=st.integers(1, 120), cost=st.integers(0, 130))
-    def work(self, name: str, amount: int, cost: int) -> None:
-        """A hold that is captured, or released when the work cost nothing or more than there is (S12)."""
-        model, id = self.model(name), self.id(name)
-        held = self.submit(PlaceHold(account_id=id, key=self.key(), amount=amount))
-        assert held.refused == (INSUFFICIENT if amount > model.total else "")
-        if held.refused:
-            return
-        hold = held.seq
-        assert self.door.balances(id)[2] == model.total - amount
-        if 0 < cost <= model.total:
-            self.submit(Capture(account_id=id, key=self.key(), hold=hold, amount=cost))
-            model.spend(cost)
-            return
-        if cost:
-            refused = self.submit(Capture(account_id=id, key=self.key(), hold=hold, amount=cost))
-            assert refused.refused == INSUFFICIENT
-        self.submit(Release(account_id=id, key=self.key(), hold=hold))
+    @rule(name=names, amount=amounts)
+    def remove(self, name: str, amount: int) -> None:
+        _, model, new = self.on(name)
+        can = amount <= model.available
+        answer = self.submit(Remove(**new, amount=amount, reason="a correction"))
+        assert answer.refused == ("" if can else INSUFFICIENT)
+        if can:
+            model.take(amount)
+        self.done("remove")
 
-    @rule(name=names, amount=st.integers(1, 120))
-    def undo(self, name: str, amount: int) -> None:
-        """A spend that is reversed leaves everything as it was (S13)."""
-        model, id = self.model(name), self.id(name)
-        if amount > model.total:
-            return
-        spent = self.submit(Spend(account_id=id, key=self.key(), amount=amount))
-        self.submit(Reverse(account_id=id, key=self.key(), entry=spent.seq))
+    @precondition(lambda self: self.some("spent"))
+    @rule(name=names, data=st.data())
+    def undo(self, name: str, data: st.DataObject) -> None:
+        """A spend or a capture is reversed once, however long ago it was (S13)."""
+        kept, model, new = self.on(self.having("spent", name))
+        entry = data.draw(st.sampled_from(sorted(kept.spent)))
+        parts = kept.spent[entry]
+        answer = self.submit(Reverse(**new, entry=entry))
+        if entry < self.door.archived(new["account_id"]):
+            assert answer.refused == "entry_archived"
+        elif parts is None:
+            assert answer.refused == "already_reversed"
+        else:
+            assert answer.refused == ""
+            model.give_back(parts, self.clock.now)
+            kept.spent[entry] = None
+        self.done("undo")
 
-    @rule(name=names, minutes=st.integers(1, 40))
-    def forgotten_work(self, name: str, minutes: int) -> None:
-        """A hold nobody resolves runs out by itself (S12)."""
-        model, id = self.model(name), self.id(name)
-        if not model.total:
-            return
-        self.submit(PlaceHold(account_id=id, key=self.key(), amount=model.total, seconds=60 * minutes))
-        assert self.door.balances(id)[2] == 0
-        self.clock.advance(minutes=minutes)
+    @rule(name=names, amount=st.integers(1, 60), minutes=st.integers(1, 24 * 60))
+    def hold(self, name: str, amount: int, minutes: int) -> None:
+        kept, model, new = self.on(name)
+        can = amount <= model.available
+        answer = self.submit(PlaceHold(**new, amount=amount, seconds=60 * minutes))
+        assert answer.refused == ("" if can else INSUFFICIENT)
+        if can:
+            kept.holds[answer.seq] = model.hold(amount, self.clock.now + timedelta(minutes=minutes))
+        self.done("hold")
 
-    @rule(name=names, credits=st.integers(1, 50), days=st.none() | st.integers(1, 60))
-    def grant(self, name: str, credits: int, days: int | None) -> None:
-        model = self.model(name)
-        end = None if days is None else self.clock.now + timedelta(days=days)
-        self.submit(GrantBonus(account_id=self.id(name), key=self.key(), credits=credits, expires_at=end))
-        model.bonus.append((end, credits))
+    @precondition(lambda self: self.some("holds"))
+    @rule(name=names, data=st.data(), amount=st.none() | st.integers(1, 40), minutes=st.integers(1, 24 * 60))
+    def extend(self, name: str, data: st.DataObject, amount: int | None, minutes: int) -> None:
+        kept, model, new = self.on(self.having("holds", name))
+        id = data.draw(st.sampled_from(sorted(kept.holds)))
+        hold = kept.holds[id]
+        answer = self.submit(ExtendHold(**new, hold=id, amount=amount, seconds=60 * minutes))
+        if hold not in model.holds:
+            assert answer.refused == "hold_not_open"
+        elif (amount or 0) > model.available:
+            assert answer.refused == INSUFFICIENT
+        else:
+            assert answer.refused == ""
+            hold.until = max(hold.until, self.clock.now + timedelta(minutes=minutes))
+            model.hold_more(hold, amount or 0)
+        self.done("extend")
 
-    @rule(name=names, plan=st.sampled_from(["free", "team"]))
+    @precondition(lambda self: self.some("holds"))
+    @rule(name=names, data=st.data(), cost=st.integers(0, 80))
+    def resolve(self, name: str, data: st.DataObject, cost: int) -> None:
+        """The work is done and cost so much, or nothing; or the hold had run out by then (S12)."""
+        kept, model, new = self.on(self.having("holds", name))
+        id = data.draw(st.sampled_from(sorted(kept.holds)))
+        hold = kept.holds[id]
+        command = Capture(**new, hold=id, amount=cost) if cost else Release(**new, hold=id)
+        answer = self.submit(command)
+        if hold not in model.holds:
+            assert answer.refused == "hold_not_open"
+        elif cost > hold.amount + model.available:
+            assert answer.refused == INSUFFICIENT
+        elif cost:
+            kept.spent[answer.seq] = model.capture(hold, cost, self.clock.now)
+        else:
+            assert answer.refused == ""
+            model.release(hold)
+        self.done("resolve")
+
+    @rule(
+        name=names,
+        credits=st.integers(1, 50),
+        kind=st.sampled_from([k for k in GrantKind if k is not GrantKind.ALLOWANCE]),
+        starts=st.none() | st.integers(-48, 24 * 40),
+        lasts=st.none() | st.integers(1, 24 * 60),
+    )
+    def grant(self, name: str, credits: int, kind: GrantKind, starts: int | None, lasts: int | None) -> None:
+        kept, model, new = self.on(name)
+        now = self.clock.now
+        begin = None if starts is None else now + timedelta(hours=starts)
+        end = None if lasts is None else (begin or now) + timedelta(hours=lasts)
+        answer = self.submit(GrantBonus(**new, credits=credits, kind=kind, effective_at=begin, expires_at=end))
+        assert answer.refused == ("grant_expired" if end is not None and end <= now else "")
+        if not answer.refused:
+            place = PROMOTIONAL if kind is GrantKind.PROMOTIONAL else BONUS
+            lot = model.grant(place, credits, begin or now, end, now)
+            if end is None:
+                kept.bought[answer.seq] = lot
+        self.done("grant")
+
+    @precondition(lambda self: self.some("bought"))
+    @rule(name=names, data=st.data(), share=st.integers(0, 4), frozen=st.booleans())
+    def take_back(self, name: str, data: st.DataObject, share: int, frozen: bool) -> None:
+        """A refund in part or in full, a dispute, its end: more or less is taken back, and debt comes and goes."""
+        kept, model, new = self.on(self.having("bought", name))
+        id = data.draw(st.sampled_from(sorted(kept.bought)))
+        lot = kept.bought[id]
+        total = lot.granted * share // 4
+        answer = self.submit(ClawBack(**new, grant=id, total=total, version=next(kept.versions), frozen=frozen))
+        assert answer.refused == ""
+        model.claw_back(lot, total, frozen, self.clock.now)
+        self.done("take back")
+
+    @rule(name=names, plan=st.sampled_from(sorted(SIZES)))
     def change_plan(self, name: str, plan: str) -> None:
-        self.model(name).change_plan(plan, self.clock.now)
-        self.submit(SetPlan(account_id=self.id(name), key=self.key(), plan=plan))
+        _, model, new = self.on(name)
+        assert self.submit(SetPlan(**new, plan=plan)).refused == ""
+        model.change_plan(plan, self.clock.now)
+        self.done("change plan")
 
-    @rule(hours=st.integers(1, 24 * 40))
-    def wait(self, hours: int) -> None:
-        self.clock.advance(hours=hours)
+    @rule(name=names, months=st.sampled_from([1, 12]), ago=st.integers(0, 24 * 40))
+    def pay(self, name: str, months: int, ago: int) -> None:
+        """An invoice of the paid plan is paid, maybe long after its period began (S15)."""
+        _, model, new = self.on(name)
+        begins = self.clock.now - timedelta(hours=ago)
+        period = Period(begins, month(begins, months))
+        assert self.submit(RenewAllowance(**new, plan="pro", period=period, months=months)).refused == ""
+        model.pay("pro", begins, months, self.clock.now)
+        self.done("pay")
 
+    @rule(minutes=st.integers(1, 120) | st.integers(1, 60 * 24 * 40) | st.just(60 * 24 * 95))
+    def wait(self, minutes: int) -> None:
+        self.clock.advance(minutes=minutes)
+        self.done("wait")
+
+    @precondition(lambda self: self.accepted)
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
-        if not self.accepted:
-            return
+        """Said again it is answered again; another request under its key is a conflict (S7)."""
         command = data.draw(st.sampled_from(self.accepted))
         assert self.door.submit(command).replayed or isinstance(command, OpenAccount | SetPlan)
         if isinstance(command, Spend):
             other = Spend(account_id=command.account_id, key=command.key, amount=command.amount + 1)
             assert self.submit(other).refused == "idempotency_conflict"
+        self.done("repeat")
 
     @rule()
     def restart(self) -> None:
         self.door.restart()
+        self.done("restart")
 
     @rule(name=names)
     def crash(self, name: str) -> None:
         """It happened or it did not; whichever, it is still so afterwards, and saying it again does it once (S7)."""
-        model = self.model(name)
-        if not model.total:
+        kept, model, new = self.on(name)
+        if not model.available:
             return
-        command = Spend(account_id=self.id(name), key=self.key(), amount=1)
+        command = Spend(**new, amount=1)
         happened = self.door.crash(command)
-        assert self.submit(command).replayed == happened
-        model.spend(1)
+        answer = self.submit(command)
+        assert answer.replayed == happened
+        kept.spent[answer.seq] = model.take(1)
+        self.done("crash")
 
     @rule()
     def sweep(self) -> None:
         self.door.sweep()
+        self.done("sweep")
+
+    @rule()
+    def archive(self) -> None:
+        """What is old enough leaves the database, and nothing else changes (S5)."""
+        self.door.archive(self.clock.now - archiving.YOUNGEST)
+        self.done("archive")
 
     @invariant()
     def agrees_with_the_model(self) -> None:
-        for name, model in self.models.items():
-            model.settle(self.clock.now)
-            monthly, bonus, _ = self.door.balances(self.id(name))
-            assert (monthly, monthly + bonus) == (model.monthly, model.total)
+        for name, kept in self.accounts.items():
+            model = kept.model
+            model.pass_time(self.clock.now)
+            found = self.door.balances(f"{self.prefix}-{name}")
+            expected = (model.monthly, model.bonus, model.available, model.debt)
+            assert found == expected
 
     def teardown(self) -> None:
-        for name in self.models:
-            assert self.door.differences(self.id(name)) == []
+        for name in self.accounts:
+            assert self.door.differences(f"{self.prefix}-{name}") == []
         self.door.close()
 
 
-STEPS_OF_A_LIFE = 40
+STEPS_OF_A_LIFE = 50
 
 
 def live(door: Callable[[str, Catalogue, FrozenClock], Door], url: str, steps: int) -> None:
-    """`steps` steps in all; TALLYSTICK_STATEFUL_TIMES multiplies them for a long run."""
-    times = int(os.environ.get("TALLYSTICK_STATEFUL_TIMES", "1"))
+    """At least `steps` steps in all, counted.
+
+    TALLYSTICK_STATEFUL_TIMES multiplies them for a long run, and TALLYSTICK_STATEFUL_SEED makes it the same again.
+    """
+    steps *= int(os.environ.get("TALLYSTICK_STATEFUL_TIMES", "1"))
+    given = os.environ.get("TALLYSTICK_STATEFUL_SEED")
+    taken: Counter[str] = Counter()
     open_door = staticmethod(lambda clock: door(url, CATALOGUE, clock))
-    machine = type("LifeThroughOneDoor", (Life,), {"open_door": open_door})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=times * steps // STEPS_OF_A_LIFE,
-            stateful_step_count=STEPS_OF_A_LIFE,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
+    machine: type[Life] = type("LifeThroughOneDoor", (Life,), {"open_door": open_door, "steps": taken})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archiving, "LEAST", 1)
+        for more in itertools.count():
+            if given is not None:
+                seed(int(given) + more)(machine)
+            run_state_machine_as_test(
+                machine,
+                settings=settings(
+                    max_examples=max(1, (steps - taken.total()) // STEPS_OF_A_LIFE),
+                    stateful_step_count=STEPS_OF_A_LIFE,
+                    deadline=None,
+                    database=None,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+            if taken.total() >= steps:
+                break
+    rules = (
+        "spend",
+        "undo",
+        "hold",
+        "extend",
+        "resolve",
+        "grant",
+        "take back",
+        "change plan",
+        "pay",
+        "crash",
+        "archive",
     )
+    assert min(taken[rule] for rule in rules) > 0
+    print(f"{taken.total():,} steps: {dict(taken)}")
 
 
 @pytest.mark.parametrize("door", [DirectDoor, HttpDoor])
