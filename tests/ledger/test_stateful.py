@@ -44,6 +44,9 @@ SIZES = {"free": 25, "team": 100, "pro": 60}
 PAID = {"pro"}
 CATALOGUE = Catalogue([Plan("free", 25), Plan("team", 100), Plan("pro", 60, stripe_price="price_pro")])
 INSUFFICIENT = "insufficient_credits"
+HOUSEKEEPING = ("restart", "sweep", "archive")
+"""What changes nothing: one after the other is tried by nothing but itself."""
+
 names = st.sampled_from(["ann", "bob"])
 amounts = st.integers(1, 120)
 
@@ -74,6 +77,7 @@ class Life(RuleBasedStateMachine):
         self.accepted: list[KeyedCommand] = []
         self.keys = itertools.count()
         self.prefix = uuid.uuid4().hex
+        self.last = ""
 
     def submit(self, command: KeyedCommand) -> Answer:
         answer = self.door.submit(command)
@@ -101,6 +105,7 @@ class Life(RuleBasedStateMachine):
 
     def done(self, step: str) -> None:
         type(self).steps[step] += 1
+        self.last = step
 
     @rule(name=names, amount=amounts)
     def spend(self, name: str, amount: int) -> None:
@@ -254,6 +259,7 @@ class Life(RuleBasedStateMachine):
             assert self.submit(other).refused == "idempotency_conflict"
         self.done("repeat")
 
+    @precondition(lambda self: self.last not in HOUSEKEEPING)
     @rule()
     def restart(self) -> None:
         self.door.restart()
@@ -272,11 +278,13 @@ class Life(RuleBasedStateMachine):
         kept.spent[answer.seq] = model.take(1)
         self.done("crash")
 
+    @precondition(lambda self: self.last not in HOUSEKEEPING)
     @rule()
     def sweep(self) -> None:
         self.door.sweep()
         self.done("sweep")
 
+    @precondition(lambda self: self.last not in HOUSEKEEPING)
     @rule()
     def archive(self) -> None:
         """What is old enough leaves the database, and nothing else changes (S5)."""
