@@ -10,6 +10,9 @@ from enum import StrEnum
 from tallystick.domain.frozen import cheaply_made
 from tallystick.domain.periods import Period
 
+LAST_ENTRY = 2**63 - 1
+"""The largest number that an entry can have: the largest that both databases hold."""
+
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from tallystick.domain.account import Account, GrantKind
+from tallystick.domain.account import LAST_ENTRY, Account, GrantKind
 from tallystick.domain.amounts import require_credits
 from tallystick.domain.errors import InvalidInput, shown
 from tallystick.domain.periods import Period, require_instant
@@ -37,7 +37,7 @@ def require_identifier(value: object, name: str) -> str:
 
 
 def _require_number(value: object, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**63:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LAST_ENTRY:
         raise InvalidInput(
             f"{name} must be a whole number from 1, not {shown(value)}. Nothing was changed.", name=name
         )

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from tallystick.clock import Clock
 from tallystick.database.urls import DatabaseUrl
-from tallystick.domain.account import Account, Entry, EntryKind
+from tallystick.domain.account import LAST_ENTRY, Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Archive, Command
 from tallystick.domain.replay import Replay
@@ -107,7 +107,7 @@ class PostgresStore:
             f"SELECT {ENTRY} FROM entries WHERE account_id = $1 AND seq < $2 AND ($4::text IS NULL OR kind = $4) "
             "ORDER BY seq DESC LIMIT $3"
         )
-        below = 2**63 - 1 if before is None else before
+        below = LAST_ENTRY if before is None else before
         rows = await self.connections.read(lambda connection: connection.fetch(query, account_id, below, limit, kind))
         return [entry_from(row) for row in rows]
 

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from tallystick.clock import Clock
 from tallystick.database.turns import Turns
-from tallystick.domain.account import Account, Entry, EntryKind
+from tallystick.domain.account import LAST_ENTRY, Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Archive, Command
 from tallystick.domain.errors import LedgerUnavailable
@@ -114,7 +114,7 @@ class SqliteStore:
             lambda connection: entries_where(
                 connection,
                 "account_id = ? AND seq < ? AND kind = coalesce(?, kind) ORDER BY seq DESC LIMIT ?",
-                (account_id, 2**63 - 1 if before is None else before, kind, limit),
+                (account_id, LAST_ENTRY if before is None else before, kind, limit),
             )
         )
 

@@ -10,13 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tallystick.balance import Balance
 from tallystick.billing import WEBHOOK_PATH, Purchase
-from tallystick.domain.account import Entry
+from tallystick.domain.account import LAST_ENTRY, Entry
 from tallystick.service import Tallystick
 from tallystick.web.problems import NotSignedIn, ProblemRoute, RequestRefused
 from tallystick.web.security import same_site_only
-
-LAST_ENTRY = 2**63 - 1
-"""The largest number that an entry can have."""
 
 Name = Annotated[str, Field(max_length=200)]
 

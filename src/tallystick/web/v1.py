@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Path, Query, Response
 
 from tallystick.api_keys import Scope
-from tallystick.domain.account import EntryKind, GrantKind
+from tallystick.domain.account import LAST_ENTRY, EntryKind, GrantKind
 from tallystick.domain.commands import (
     Capture,
     ExtendHold,
@@ -52,7 +52,6 @@ from tallystick.web.v1_shapes import (
     hold_answer,
 )
 
-LAST_ENTRY = 2**63 - 1
 _REPLAYED = {"Idempotent-Replayed": "true"}
 
 AccountId = Annotated[str, Path(description="The account's id, as the host application names it.")]

@@ -9,12 +9,12 @@ from fastapi.responses import Response
 
 from tallystick.balance import Spent
 from tallystick.billing import Purchase, PurchaseStatus, Subscription
+from tallystick.domain.account import LAST_ENTRY
 from tallystick.domain.errors import InsufficientCredits
 from tallystick.service import BillingNotConfigured
 from tallystick.web import views
 from tallystick.web.context import SignedIn, Site, TheSite
 from tallystick.web.problems import GuardedRoute, RequestRefused
-from tallystick.web.router import LAST_ENTRY
 from tallystick.web.subscription_view import subscription_view
 from tallystick.web.users import User
 
