@@ -1,42 +1,31 @@
 """The /v1 API as another back end uses it: over HTTP, with a secret key."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from tallystick import Plan, Tallystick
 from tallystick.api_keys import Scope
+from tallystick.cli.customers import pay
 from tallystick.cli.house import House
-from tallystick.web.v1 import openapi_document
+from tallystick.domain.catalogue import Catalogue
+from tallystick.web.v1_examples import DASHBOARD, EXAMPLES
+from tests.web.backend import Backend, calling, open_backend
 from tests.web.conftest import problem
 
-OPENAPI = Path(__file__).parents[2] / "docs" / "openapi.json"
-Client = Callable[..., Awaitable[httpx2.AsyncClient]]
+
+@pytest.fixture
+async def backend(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Backend]:
+    async with open_backend(tmp_path, catalogue.plans) as running:
+        yield running
 
 
 @pytest.fixture
-async def client(house: House) -> AsyncIterator[Client]:
-    made: list[httpx2.AsyncClient] = []
-
-    async def new(*scopes: Scope) -> httpx2.AsyncClient:
-        _, secret = await house.credits.api_keys.create("test", frozenset(scopes or [Scope.ADMIN]))
-        client = httpx2.AsyncClient(base_url=house.url, headers={"Authorization": f"Bearer {secret}"}, timeout=20)
-        made.append(client)
-        return client
-
-    yield new
-    for one in made:
-        await one.aclose()
-
-
-@pytest.fixture
-async def api(client: Client) -> httpx2.AsyncClient:
-    api = await client()
+async def api(backend: Backend) -> httpx2.AsyncClient:
+    api = await backend.caller()
     assert (await put(api, "/v1/accounts/acme", {}, "open")).status_code == 200
     return api
 
@@ -76,13 +65,13 @@ async def test_s7_a_repeated_write_is_replayed_and_a_reused_key_refused(api: htt
 
 
 async def test_s11_insufficient_credits_say_what_is_missing_and_where_to_buy(
-    api: httpx2.AsyncClient, house: House
+    api: httpx2.AsyncClient, backend: Backend
 ) -> None:
-    await house.credits.set_plan("acme", "plus", key="plus")
+    await backend.credits.set_plan("acme", "plus", key="plus")
     answer = await post(api, "/v1/accounts/acme/spends", {"amount": 10_000}, "k1")
     assert problem(answer) == (402, "insufficient_credits")
     body = answer.json()
-    assert (body["required"], body["available"], body["buy_at"]) == (10_000, 25, f"{house.url}/dashboard")
+    assert (body["required"], body["available"], body["buy_at"]) == (10_000, 25, DASHBOARD)
 
 
 async def test_s12_a_hold_is_captured_once(api: httpx2.AsyncClient) -> None:
@@ -132,48 +121,60 @@ async def test_a_batch_answers_each_spend_by_itself(api: httpx2.AsyncClient) -> 
     assert problem(await api.post("/v1/spends:batch", json=too_many)) == (422, "invalid_input")
 
 
-@pytest.mark.parametrize(
-    ("scope", "path", "body", "status"),
-    [
-        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":3,"operation":"a"}', 201),
-        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":10000}', 402),
-        (Scope.SPEND, "/v1/accounts/nobody/spends", b'{"amount":3}', 404),
-        (Scope.SPEND, "/v1/accounts/with%20space/spends", b'{"amount":3}', 422),
-        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":3,"more":1}', 422),
-        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":3,"operation":"\\ud800"}', 422),
-        (Scope.SPEND, "/v1/accounts/acme/spends", b'{"amount":', 400),
-        (Scope.SPEND, "/v1/accounts/acme/spends", b"[" * 100_000, 400),
-        (Scope.SPEND, "/v1/accounts/acme/spends", b'"' + b"x" * 2_000_000 + b'"', 413),
-        (Scope.READ, "/v1/accounts/acme/spends", b'{"amount":3}', 403),
-        (Scope.READ, "/v1/accounts/acme/spends", b'{"amount":0}', 403),
-        (Scope.SPEND, "/v1/spends:batch", b'{"spends":[{"account_id":"acme","key":"b","amount":1}]}', 200),
-        (Scope.SPEND, "/v1/spends:batch", b'{"spends":[]}', 422),
-        (Scope.READ, "/v1/spends:batch", b'{"spends":[{"account_id":"acme","key":"b","amount":1}]}', 403),
-    ],
-)
-async def test_the_quick_way_answers_what_the_declared_way_answers(
-    api: httpx2.AsyncClient, client: Client, scope: Scope, path: str, body: bytes, status: int
-) -> None:
-    caller = await client(scope)
-    answers = [
-        await caller.post(path, content=body, headers={"Idempotency-Key": "k1", "Content-Type": sent_as})
-        # Only the first of them is plain enough for the quick way.
-        for sent_as in ("application/json", "application/json; charset=utf-8", "application/json")
-    ]
-    assert [answer.status_code for answer in answers] == [status] * 3
-    quick, declared, again = [answer.text.replace('"replayed":true', '"replayed":false') for answer in answers]
-    assert quick == declared == again
-    assert {name for name, _ in answers[1].headers.items()} == {name for name, _ in answers[2].headers.items()}
-    assert (await api.get("/v1/accounts/acme")).json()["available"] == {"spends": 22, "batch": 24}.get(
-        path.rpartition("/")[2].removeprefix("spends:") if status in (200, 201) else "", 25
-    )
+async def test_the_quick_way_answers_what_the_declared_way_answers(api: httpx2.AsyncClient, backend: Backend) -> None:
+    spender, reader = await backend.caller(Scope.SPEND), await backend.caller(Scope.READ)
+    for n, (caller, path, body, status) in enumerate(
+        [
+            (spender, "/v1/accounts/acme/spends", b'{"amount":3,"operation":"a"}', 201),
+            (spender, "/v1/accounts/acme/spends", b'{"amount":10000}', 402),
+            (spender, "/v1/accounts/nobody/spends", b'{"amount":3}', 404),
+            (spender, "/v1/accounts/with%20space/spends", b'{"amount":3}', 422),
+            (spender, "/v1/accounts/acme/spends", b'{"amount":3,"more":1}', 422),
+            (spender, "/v1/accounts/acme/spends", b'{"amount":3,"operation":"\\ud800"}', 422),
+            (spender, "/v1/accounts/acme/spends", b'{"amount":', 400),
+            (spender, "/v1/accounts/acme/spends", b"[" * 100_000, 400),
+            (spender, "/v1/accounts/acme/spends", b'"' + b"x" * 2_000_000 + b'"', 413),
+            (reader, "/v1/accounts/acme/spends", b'{"amount":3}', 403),
+            (reader, "/v1/accounts/acme/spends", b'{"amount":0}', 403),
+            (spender, "/v1/spends:batch", b'{"spends":[{"account_id":"acme","key":"b","amount":1}]}', 200),
+            (spender, "/v1/spends:batch", b'{"spends":[]}', 422),
+            (reader, "/v1/spends:batch", b'{"spends":[{"account_id":"acme","key":"c","amount":1}]}', 403),
+        ]
+    ):
+        answers = [
+            await caller.post(path, content=body, headers={"Idempotency-Key": f"k{n}"} | sent_as)
+            for sent_as in (
+                # Only the first of them is plain enough for the quick way.
+                {"Content-Type": "application/json"},
+                {"Content-Type": "application/json; charset=utf-8"},
+                {},
+                {"Content-Type": "application/json"},
+            )
+        ]
+        assert [answer.status_code for answer in answers] == [status] * 4, (path, body[:99])
+        assert len({answer.text.replace('"replayed":true', '"replayed":false') for answer in answers}) == 1
+        assert set(answers[1].headers) == set(answers[2].headers) == set(answers[3].headers)
+    assert (await api.get("/v1/accounts/acme")).json()["available"] == 25 - 3 - 1
 
 
-@pytest.mark.parametrize("amount", [0, -1, 1.5, True, "3", 10**12 + 1, None])
-async def test_s1_what_is_not_a_whole_number_of_credits_changes_nothing(
-    api: httpx2.AsyncClient, amount: object
-) -> None:
-    assert problem(await post(api, "/v1/accounts/acme/spends", {"amount": amount}, "k1")) == (422, "invalid_input")
+async def test_s1_what_is_not_a_whole_number_of_credits_changes_nothing(api: httpx2.AsyncClient) -> None:
+    for amount in (0, -1, 1.5, True, "3", 10**12 + 1, None):
+        answer = await post(api, "/v1/accounts/acme/spends", {"amount": amount}, "k1")
+        assert problem(answer) == (422, "invalid_input"), amount
+    assert (await api.get("/v1/accounts/acme")).json()["available"] == 25
+
+
+async def test_what_is_not_json_is_told_so_and_changes_nothing(api: httpx2.AsyncClient) -> None:
+    """As `curl -d` sends it when nobody says what it is."""
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Idempotency-Key": "k1"}
+    for path, body in (
+        ("/v1/accounts/acme/spends", b'{"amount":3}'),
+        ("/v1/accounts/acme/holds", b'{"amount":3}'),
+        ("/v1/accounts/acme/spends/1/reverse", b'{"reason":"x"}'),
+        ("/v1/spends:batch", b'{"spends":[{"account_id":"acme","key":"b","amount":1}]}'),
+    ):
+        answer = await api.post(path, content=body, headers=form)
+        assert problem(answer) == (415, "unsupported_media_type"), path
     assert (await api.get("/v1/accounts/acme")).json()["available"] == 25
 
 
@@ -205,6 +206,7 @@ async def test_s7_the_put_that_opened_an_account_is_replayed(api: httpx2.AsyncCl
     assert "idempotent-replayed" not in (await put(api, path, {"plan": "free"}, "o1")).headers
     assert (await put(api, path, {"plan": "free"}, "o1")).headers["idempotent-replayed"] == "true"
     assert problem(await put(api, path, {"plan": "plus"}, "o1")) == (422, "idempotency_conflict")
+    assert problem(await put(api, "/v1/accounts/other", {"plan": ""}, "o1")) == (422, "invalid_input")
     # Without a plan it only asks that the account be there, and changes nothing that would need a key.
     assert (await put(api, path, {}, "o2")).json()["plan"] == "free"
     assert len((await api.get(f"{path}/entries")).json()["entries"]) == 1
@@ -229,22 +231,22 @@ async def test_s12_a_hold_is_extended_over_http(api: httpx2.AsyncClient) -> None
     )
 
 
-async def test_keys_are_scoped_revocable_and_required(house: House, client: Client, api: httpx2.AsyncClient) -> None:
-    reader = await client(Scope.READ)
+async def test_keys_are_scoped_revocable_and_required(backend: Backend, api: httpx2.AsyncClient) -> None:
+    reader = await backend.caller(Scope.READ)
     assert (await reader.get("/v1/accounts/acme")).status_code == 200
     assert problem(await post(reader, "/v1/accounts/acme/spends", {"amount": 1}, "k")) == (403, "missing_scope")
-    spender = await client(Scope.SPEND)
+    spender = await backend.caller(Scope.SPEND)
     assert problem(await spender.get("/v1/accounts/acme")) == (403, "missing_scope")
     assert problem(await post(spender, "/v1/accounts/acme/grants", {"credits": 1}, "k")) == (403, "missing_scope")
-    async with httpx2.AsyncClient(base_url=house.url) as nobody:
+    async with calling(httpx2.ASGITransport(backend.app), "http://v1", "") as nobody:
         answer = await nobody.get("/v1/accounts/acme")
         assert problem(answer) == (401, "invalid_api_key")
         assert answer.headers["www-authenticate"] == "Bearer"
         wrong = await nobody.get("/v1/accounts/acme", headers={"Authorization": "Bearer tsk_wrong"})
         assert problem(wrong) == (401, "invalid_api_key")
-    keys = await house.credits.api_keys.list()
+    keys = await backend.credits.api_keys.list()
     assert keys[1].last_used_at is not None
-    await house.credits.api_keys.revoke(keys[1].id)
+    await backend.credits.api_keys.revoke(keys[1].id)
     assert problem(await reader.get("/v1/accounts/acme")) == (401, "invalid_api_key")
 
 
@@ -257,12 +259,30 @@ async def test_s9_concurrent_spends_over_http_succeed_exactly_as_often_as_there_
     assert sorted(answer.status_code for answer in answers) == [201] * 25 + [402] * 15
 
 
-def test_the_committed_openapi_file_is_what_the_api_says_of_itself(tmp_path: Path) -> None:
-    credits = Tallystick(f"sqlite:///{tmp_path}/x.db", plans=[Plan("free", 25)])
-    document = openapi_document(credits)
-    assert json.loads(OPENAPI.read_text()) == document, "write it anew with: tallystick openapi > docs/openapi.json"
-    assert document["openapi"].startswith("3.1")
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            assert operation["description"], (path, method)
-            assert operation["security"] == [{"apiKey": []}], (path, method)
+async def test_s7_a_refund_is_made_once_for_each_key(house: House) -> None:
+    await house.credits.open_account("acme", "plus")
+    _, secret = await house.credits.api_keys.create("test", frozenset([Scope.ADMIN]))
+    async with calling(None, house.url, secret) as api:
+        await refund_twice(api, house)
+
+
+async def refund_twice(api: httpx2.AsyncClient, house: House) -> None:
+    started = await house.credits.billing.start_pack_checkout("acme")
+    path = f"/v1/purchases/{started.purchase_id}"
+    assert problem(await api.get(f"{path}/refund-quote")) == (409, "nothing_to_refund")
+    await pay(started.url, "ann@example.com")
+    async with asyncio.timeout(10):
+        while (await api.get("/v1/accounts/acme")).json()["bonus"] != 200:
+            await asyncio.sleep(0.02)
+    quote = (await api.get(f"{path}/refund-quote?amount=300")).json()
+    assert (quote["paid"], quote["refundable"], quote["amount"], quote["takes"]) == (599, 599, 300, 100)
+    assert problem(await api.get(f"{path}/refund-quote?amount=600")) == (422, "refund_too_large")
+    made = await post(api, f"{path}/refunds", {"amount": 300, "reason": "asked for"}, "r1")
+    assert (made.status_code, made.json()["status"], made.json()["amount"]) == (201, "done", 300)
+    assert (await post(api, f"{path}/refunds", {"amount": 300, "reason": "asked for"}, "r1")).json() == made.json()
+    assert problem(await post(api, f"{path}/refunds", {"amount": 299}, "r1")) == (422, "idempotency_conflict")
+    assert (await api.get("/v1/accounts/acme")).json()["bonus"] == 100
+    shown = {"quote_refund": quote, "refund_purchase": made.json()}
+    for name, answer in shown.items():
+        kinds = {key: type(value) for key, value in EXAMPLES[name].answer.model_dump(mode="json").items()}
+        assert {key: type(value) for key, value in answer.items()} == kinds

@@ -13,7 +13,7 @@ from tallystick.domain.catalogue import Plan
 from tallystick.logs import configure_logging
 from tallystick.service import Tallystick
 from tallystick.web.app import WebSettings, create_app
-from tallystick.web.v1 import openapi_document
+from tallystick.web.v1_document import openapi_document
 
 
 def serve(host: str) -> None:

@@ -128,17 +128,10 @@ def _remove(account: Account, command: Remove, now: datetime, catalogue: Catalog
 
 def _grant_bonus(account: Account, command: GrantBonus, now: datetime) -> Decision | Refusal:
     if command.expires_at is not None and command.expires_at <= now:
-        return GrantExpired(
-            f"This grant would have expired at {command.expires_at.isoformat()}, before now. "
-            "Nothing was granted. Give a later expires_at, or none.",
-            expires_at=command.expires_at.isoformat(),
-        )
+        return GrantExpired(command.expires_at)
     held = account.monthly + account.bonus + sum(s.grant.remaining for s in account.scheduled)
     if held + command.credits > MAX_BALANCE:
-        return BalanceTooLarge(
-            f"Account {account.id!r} would hold more than {MAX_BALANCE:,} credits. Nothing was granted.",
-            limit=MAX_BALANCE,
-        )
+        return BalanceTooLarge(account.id, MAX_BALANCE)
     effective_at = now if command.effective_at is None else command.effective_at
     grant = Grant(
         id=account.seq + 1,

@@ -252,11 +252,23 @@ class GrantExpired(Refusal):
 
     code = "grant_expired"
 
+    def __init__(self, expires_at: datetime) -> None:
+        super().__init__(
+            f"This grant would have expired at {expires_at.isoformat()}, before now. "
+            "Nothing was granted. Give a later expires_at, or none.",
+            expires_at=expires_at.isoformat(),
+        )
+
 
 class BalanceTooLarge(Refusal):
     """The account would hold more than 10^15 credits, beyond what every JSON reader can carry exactly."""
 
     code = "balance_too_large"
+
+    def __init__(self, account_id: str, limit: int) -> None:
+        super().__init__(
+            f"Account {account_id!r} would hold more than {limit:,} credits. Nothing was granted.", limit=limit
+        )
 
 
 class Unavailable(TallystickError):

@@ -17,6 +17,7 @@ from tallystick.web.context import HERE, Site, Visitor, WebSettings, site_of, vi
 from tallystick.web.pages import account, operator, returning
 from tallystick.web.pages.entrance import make_entrance
 from tallystick.web.problems import (
+    PROBLEM_JSON,
     RequestRefused,
     from_http,
     from_validation,
@@ -29,6 +30,7 @@ from tallystick.web.router import make_router
 from tallystick.web.security import SecurityHeaders, same_site_only, security_headers
 from tallystick.web.users import User
 from tallystick.web.v1 import make_v1
+from tallystick.web.v1_document import Documented
 
 __all__ = ["WebSettings", "create_app"]
 
@@ -43,7 +45,7 @@ def create_app(credits: Tallystick, settings: WebSettings) -> FastAPI:
             site.open()
             yield
 
-    app = FastAPI(
+    app = Documented(
         title="Tallystick",
         lifespan=lifespan,
         # FastAPI's own pages for them load scripts from another host.
@@ -126,7 +128,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
             "detail": text,
             "code": "http_error",
         }
-        return JSONResponse(body, error.status_code, error.headers, media_type="application/problem+json")
+        return JSONResponse(body, error.status_code, error.headers, media_type=PROBLEM_JSON)
     return _error_page(request, error.status_code, "Not possible", text)
 
 

@@ -16,6 +16,8 @@ from tallystick.domain.errors import TallystickError, Unavailable
 
 log = structlog.get_logger(__name__)
 
+PROBLEM_JSON = "application/problem+json"
+
 MAX_BODY_BYTES = 1024 * 1024
 """The largest body that is read, of any request; Stripe's own events are a few kilobytes."""
 
@@ -139,7 +141,7 @@ def problem(error: TallystickError) -> Response:
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer" if error.code == "invalid_api_key" else "Session"
-    return JSONResponse(problem_body(error), status, headers, media_type="application/problem+json")
+    return JSONResponse(problem_body(error), status, headers, media_type=PROBLEM_JSON)
 
 
 def unexpected(error: Exception) -> tuple[str, Response]:
@@ -154,7 +156,7 @@ def unexpected(error: Exception) -> tuple[str, Response]:
         "code": "internal_error",
         "incident": incident,
     }
-    return incident, JSONResponse(body, 500, media_type="application/problem+json")
+    return incident, JSONResponse(body, 500, media_type=PROBLEM_JSON)
 
 
 def from_validation(error: RequestValidationError) -> RequestRefused:
@@ -174,12 +176,15 @@ class BodyTooLarge(HTTPException):
         super().__init__(413)
 
 
+def body_too_large() -> RequestRefused:
+    """A body that is too large, in our words."""
+    return RequestRefused("body_too_large", f"The body is larger than {MAX_BODY_BYTES:,} bytes. Nothing was changed.")
+
+
 def from_http(error: HTTPException) -> RequestRefused | None:
     """What the framework refuses about a request's body in our words; None for anything else."""
     if isinstance(error, BodyTooLarge):
-        return RequestRefused(
-            "body_too_large", f"The body is larger than {MAX_BODY_BYTES:,} bytes. Nothing was changed."
-        )
+        return body_too_large()
     if isinstance(error.__cause__, RecursionError | UnicodeDecodeError):
         text = "The body cannot be read: it is not UTF-8, or nested too deeply. Nothing was changed."
         return RequestRefused("malformed_json", text)

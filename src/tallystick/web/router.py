@@ -12,8 +12,8 @@ from tallystick.balance import Balance
 from tallystick.billing import WEBHOOK_PATH, Purchase
 from tallystick.domain.account import LAST_ENTRY, Entry
 from tallystick.service import Tallystick
-from tallystick.web.problems import NotSignedIn, ProblemRoute, RequestRefused
-from tallystick.web.security import same_site_only
+from tallystick.web.problems import NotSignedIn, ProblemRoute
+from tallystick.web.security import json_only, same_site_only
 
 Name = Annotated[str, Field(max_length=200)]
 
@@ -113,7 +113,7 @@ def make_router(
         asked: CreditCheckoutRequest | None = None,
         account_id: str = account,
         email: str | None = email,
-        _: None = Depends(_json_only),
+        _: None = Depends(json_only),
     ) -> Any:
         """Start the purchase of a pack. Answers with the address of Stripe's checkout page."""
         pack_id = None if asked is None else asked.pack_id
@@ -124,7 +124,7 @@ def make_router(
         asked: PlanCheckoutRequest,
         account_id: str = account,
         email: str | None = email,
-        _: None = Depends(_json_only),
+        _: None = Depends(json_only),
     ) -> Any:
         """Start a subscription to a plan. Answers with the address of Stripe's checkout page.
 
@@ -136,7 +136,7 @@ def make_router(
         )
 
     @router.post("/api/stripe/portal", response_model=PortalAnswer)
-    async def portal(account_id: str = account, _: None = Depends(_json_only)) -> Any:
+    async def portal(account_id: str = account, _: None = Depends(json_only)) -> Any:
         """Open Stripe's customer portal: plan, card, invoices, cancellation. Answers with its address."""
         return {"url": await credits.billing.open_portal(account_id)}
 
@@ -174,15 +174,6 @@ def make_router(
         return Response(script, media_type="text/javascript")
 
     return router
-
-
-async def _json_only(request: Request) -> None:
-    """Only JSON, or nothing at all: a form of another site cannot send that."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("", "application/json"):
-        raise RequestRefused(
-            "unsupported_media_type", f"Send application/json, not {kind[:60]!r}. Nothing was changed."
-        )
 
 
 def _plain(started: Any) -> dict[str, Any]:

@@ -41,6 +41,20 @@ async def same_site_only(request: Request) -> None:
         )
 
 
+class NotJson(RequestRefused):
+    """A body of another kind."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("unsupported_media_type", f"Send application/json, not {kind[:60]!r}. Nothing was changed.")
+
+
+async def json_only(request: Request) -> None:
+    """Only JSON, or nothing at all: a form of another site cannot send that. A dependency. Raises NotJson."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("", "application/json"):
+        raise NotJson(kind)
+
+
 def security_headers(*, https: bool) -> dict[str, str]:
     """The headers of every answer; `https` also tells browsers to stay with it."""
     headers = {

@@ -4,11 +4,12 @@ Every write carries an Idempotency-Key (S7): repeated, it answers the same again
 `Idempotent-Replayed: true`.
 """
 
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import Field
 
-from tallystick.api_keys import Scope
 from tallystick.domain.account import LAST_ENTRY, EntryKind, GrantKind
 from tallystick.domain.commands import (
     Capture,
@@ -24,9 +25,11 @@ from tallystick.domain.commands import (
 from tallystick.domain.errors import AccountExists, InsufficientCredits, TallystickError
 from tallystick.ledger import Receipt
 from tallystick.service import Tallystick
-from tallystick.web.problems import ProblemRoute, problem_body, status_of
+from tallystick.web.problems import ProblemRoute, status_of
 from tallystick.web.quick import Plain, json_answer, quick_route
-from tallystick.web.v1_access import Key, authorize, requires
+from tallystick.web.v1_access import Key, authorize
+from tallystick.web.v1_examples import ACCOUNT, HOLD, PAGE, SPEND
+from tallystick.web.v1_operations import OPERATIONS, REPLAYED, declare
 from tallystick.web.v1_putting import command_of_put
 from tallystick.web.v1_refunds import add_refunds
 from tallystick.web.v1_shapes import (
@@ -43,46 +46,47 @@ from tallystick.web.v1_shapes import (
     GrantRequest,
     HoldAnswer,
     HoldRequest,
-    Problem,
     ReasonRequest,
     RemovalRequest,
     SpendRequest,
     account_answer,
     entry_shape,
     hold_answer,
+    problem_shape,
+    with_buy_at,
 )
 
-_REPLAYED = {"Idempotent-Replayed": "true"}
+_REPLAYED = {REPLAYED: "true"}
 
-AccountId = Annotated[str, Path(description="The account's id, as the host application names it.")]
-Number = Annotated[int, Path(ge=1, le=LAST_ENTRY)]
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text}
-    for status, text in {
-        400: "The Idempotency-Key is missing, or the body is not JSON.",
-        401: "The API key is missing, unknown or revoked.",
-        402: "Not enough credits: says what is required, what is available, and where to buy.",
-        403: "The API key lacks the scope.",
-        404: "No such account, plan or entry.",
-        409: "Not possible as things are.",
-        422: "A value that cannot be used, or an Idempotency-Key that was used for another request.",
-        503: "Overloaded, or the database does not answer: repeat with the same key after Retry-After.",
-    }.items()
-}
+AccountId = Annotated[
+    str,
+    Path(
+        description="The account's id, as the host application names it: visible ASCII characters without spaces.",
+        examples=[ACCOUNT],
+        json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    ),
+]
+Number = Annotated[int, Path(ge=1, le=LAST_ENTRY, json_schema_extra={"format": "int64"})]
+SpendNumber = Annotated[Number, Path(description="The number of the spend's entry.", examples=[SPEND])]
+Before = Annotated[
+    Annotated[int, Field(json_schema_extra={"format": "int64"})] | None,
+    Query(ge=1, le=LAST_ENTRY, description="Only older ones than this entry: the last page's `next_before`."),
+]
+HoldNumber = Annotated[Number, Path(description="The hold's id.", examples=[HOLD])]
 
 
 def make_v1(credits: Tallystick) -> APIRouter:
     """The routes, for one Tallystick."""
-    router = APIRouter(prefix="/v1", route_class=ProblemRoute, tags=["v1"], responses=_PROBLEMS)
-
-    def scope(wanted: Scope) -> Any:
-        return requires(credits, wanted)
+    # What comes without a Content-Type is JSON too.
+    router = APIRouter(prefix="/v1", route_class=ProblemRoute, tags=["v1"], strict_content_type=False)
+    declared = partial(declare, credits)
+    dashboard = None if credits.stripe is None else credits.stripe.base_url + "/dashboard"
 
     async def take(command: KeyedCommand) -> Receipt:
         try:
             return await credits.ledger.submit(command)
         except InsufficientCredits as refusal:
-            raise _where_to_buy(credits, refusal) from refusal
+            raise with_buy_at(refusal, dashboard) from refusal
 
     async def submit(command: KeyedCommand, response: Response) -> Receipt:
         receipt = await take(command)
@@ -99,7 +103,7 @@ def make_v1(credits: Tallystick) -> APIRouter:
         asked = plain.body_as(SpendRequest)
         if asked is None or not plain.key:
             return None
-        await authorize(credits, plain.secret, Scope.SPEND)
+        await authorize(credits, plain.secret, OPERATIONS["spend"].scope)
         receipt = await take(_spend(plain.path["id"], plain.key, asked))
         return json_answer(entry_shape(receipt.entry), 201, _REPLAYED if receipt.replayed else None)
 
@@ -107,9 +111,8 @@ def make_v1(credits: Tallystick) -> APIRouter:
         "/accounts/{id}/spends",
         spend,
         methods=["POST"],
-        status_code=201,
-        dependencies=[scope(Scope.SPEND)],
         route_class_override=quick_route(spend_quickly),
+        **declared("spend"),
     )
 
     async def batch(asked: BatchRequest) -> BatchAnswer:
@@ -117,21 +120,21 @@ def make_v1(credits: Tallystick) -> APIRouter:
         made = [_made(spend) for spend in asked.spends]
         answers = iter(await credits.ledger.submit_all([c for c in made if isinstance(c, Spend)]))
         outcomes = [next(answers) if isinstance(c, Spend) else c for c in made]
-        return BatchAnswer(results=[_result(credits, outcome) for outcome in outcomes])
+        return BatchAnswer(results=[_result(outcome, dashboard) for outcome in outcomes])
 
     async def batch_quickly(plain: Plain) -> Response | None:
         asked = plain.body_as(BatchRequest)
         if asked is None:
             return None
-        await authorize(credits, plain.secret, Scope.SPEND)
+        await authorize(credits, plain.secret, OPERATIONS["spend_batch"].scope)
         return json_answer(await batch(asked), 200)
 
     router.add_api_route(
         "/spends:batch",
         batch,
         methods=["POST"],
-        dependencies=[scope(Scope.SPEND)],
         route_class_override=quick_route(batch_quickly),
+        **declared("spend_batch"),
     )
 
     async def put(id: str, asked: AccountRequest, key: str, response: Response) -> None:
@@ -139,12 +142,12 @@ def make_v1(credits: Tallystick) -> APIRouter:
         if command is not None:
             await submit(command, response)
 
-    @router.get("/accounts/{id}", dependencies=[scope(Scope.READ)])
+    @router.get("/accounts/{id}", **declared("get_account"))
     async def account(id: AccountId) -> AccountAnswer:
         """Balances, plan, reset date and what will expire."""
         return account_answer(await credits.balance(id))
 
-    @router.put("/accounts/{id}", dependencies=[scope(Scope.ADMIN)])
+    @router.put("/accounts/{id}", **declared("put_account"))
     async def put_account(id: AccountId, asked: AccountRequest, key: Key, response: Response) -> AccountAnswer:
         """Open the account on a plan, or put it on that plan when it is open.
 
@@ -157,16 +160,16 @@ def make_v1(credits: Tallystick) -> APIRouter:
             await put(id, asked, key, response)
         return account_answer(await credits.balance(id))
 
-    @router.post("/accounts/{id}/spends/{seq}/reverse", status_code=201, dependencies=[scope(Scope.SPEND)])
+    @router.post("/accounts/{id}/spends/{seq}/reverse", **declared("reverse_spend"))
     async def reverse(
-        id: AccountId, seq: Number, key: Key, response: Response, asked: ReasonRequest | None = None
+        id: AccountId, seq: SpendNumber, key: Key, response: Response, asked: ReasonRequest | None = None
     ) -> EntryShape:
         """Return a spend's credits to the grants they came from."""
         reason = "" if asked is None else asked.reason
         command = Reverse(account_id=id, key=key, entry=seq, reason=reason)
         return entry_shape((await submit(command, response)).entry)
 
-    @router.post("/accounts/{id}/holds", status_code=201, dependencies=[scope(Scope.SPEND)])
+    @router.post("/accounts/{id}/holds", **declared("place_hold"))
     async def hold(id: AccountId, asked: HoldRequest, key: Key, response: Response) -> HoldAnswer:
         """Set credits aside for work whose cost is not known yet."""
         command = PlaceHold(
@@ -174,26 +177,28 @@ def make_v1(credits: Tallystick) -> APIRouter:
         )
         return hold_answer((await submit(command, response)).entry)
 
-    @router.post("/accounts/{id}/holds/{hold}/capture", status_code=201, dependencies=[scope(Scope.SPEND)])
-    async def capture(id: AccountId, hold: Number, asked: CaptureRequest, key: Key, response: Response) -> EntryShape:
+    @router.post("/accounts/{id}/holds/{hold}/capture", **declared("capture_hold"))
+    async def capture(
+        id: AccountId, hold: HoldNumber, asked: CaptureRequest, key: Key, response: Response
+    ) -> EntryShape:
         """Consume credits of a hold, and what is available if that is not enough; release the rest."""
         command = Capture(account_id=id, key=key, hold=hold, amount=asked.amount)
         return entry_shape((await submit(command, response)).entry)
 
-    @router.post("/accounts/{id}/holds/{hold}/extend", status_code=201, dependencies=[scope(Scope.SPEND)])
+    @router.post("/accounts/{id}/holds/{hold}/extend", **declared("extend_hold"))
     async def extend(
-        id: AccountId, hold: Number, asked: ExtensionRequest, key: Key, response: Response
+        id: AccountId, hold: HoldNumber, asked: ExtensionRequest, key: Key, response: Response
     ) -> EntryShape:
         """Set more aside in a hold, or let it last longer, or both."""
         command = ExtendHold(account_id=id, key=key, hold=hold, amount=asked.amount, seconds=asked.seconds)
         return entry_shape((await submit(command, response)).entry)
 
-    @router.post("/accounts/{id}/holds/{hold}/release", status_code=201, dependencies=[scope(Scope.SPEND)])
-    async def release(id: AccountId, hold: Number, key: Key, response: Response) -> EntryShape:
+    @router.post("/accounts/{id}/holds/{hold}/release", **declared("release_hold"))
+    async def release(id: AccountId, hold: HoldNumber, key: Key, response: Response) -> EntryShape:
         """Give back everything a hold has set aside."""
         return entry_shape((await submit(Release(account_id=id, key=key, hold=hold), response)).entry)
 
-    @router.post("/accounts/{id}/grants", status_code=201, dependencies=[scope(Scope.GRANT)])
+    @router.post("/accounts/{id}/grants", **declared("grant_credits"))
     async def grant(id: AccountId, asked: GrantRequest, key: Key, response: Response) -> EntryShape:
         """Add bonus credits."""
         command = GrantBonus(
@@ -208,17 +213,17 @@ def make_v1(credits: Tallystick) -> APIRouter:
         )
         return entry_shape((await submit(command, response)).entry)
 
-    @router.post("/accounts/{id}/removals", status_code=201, dependencies=[scope(Scope.ADMIN)])
+    @router.post("/accounts/{id}/removals", **declared("remove_credits"))
     async def remove(id: AccountId, asked: RemovalRequest, key: Key, response: Response) -> EntryShape:
         """Take credits away, with a reason: an operator's correction."""
         command = Remove(account_id=id, key=key, amount=asked.amount, reason=asked.reason)
         return entry_shape((await submit(command, response)).entry)
 
-    @router.get("/accounts/{id}/entries", dependencies=[scope(Scope.READ)])
+    @router.get("/accounts/{id}/entries", **declared("list_entries"))
     async def entries(
         id: AccountId,
-        before: Annotated[int | None, Query(ge=1, le=LAST_ENTRY, description="The page's cursor.")] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        before: Before = None,
+        limit: Annotated[int, Query(ge=1, le=200, description="How many at most.", examples=[PAGE])] = 50,
         kind: Annotated[EntryKind | None, Query(description="Only entries of this kind.")] = None,
     ) -> EntriesPage:
         """The account's ledger, newest first."""
@@ -245,21 +250,8 @@ def _made(asked: BatchSpend) -> Spend | TallystickError:
         return error
 
 
-def _result(credits: Tallystick, outcome: Receipt | TallystickError) -> BatchResult:
+def _result(outcome: Receipt | TallystickError, dashboard: str | None) -> BatchResult:
     if isinstance(outcome, Receipt):
-        return BatchResult(status=201, entry=entry_shape(outcome.entry), replayed=outcome.replayed)
-    error = _where_to_buy(credits, outcome) if isinstance(outcome, InsufficientCredits) else outcome
-    return BatchResult(status=status_of(error), problem=problem_body(error))
-
-
-def openapi_document(credits: Tallystick) -> dict[str, Any]:
-    """The OpenAPI 3.1 description of /v1: what `docs/openapi.json` holds."""
-    app = FastAPI(title="Tallystick", version="1", summary="Credits for any back end.")
-    app.include_router(make_v1(credits))
-    return app.openapi()
-
-
-def _where_to_buy(credits: Tallystick, refusal: InsufficientCredits) -> InsufficientCredits:
-    if credits.stripe is not None and refusal.details["can_buy"]:
-        refusal.details["buy_at"] = credits.stripe.base_url + "/dashboard"
-    return refusal
+        return BatchResult(status=201, entry=entry_shape(outcome.entry), replayed=outcome.replayed, problem=None)
+    error = with_buy_at(outcome, dashboard) if isinstance(outcome, InsufficientCredits) else outcome
+    return BatchResult(status=status_of(error), entry=None, replayed=False, problem=problem_shape(error))

@@ -1,7 +1,7 @@
 """What the /v1 API is sent and answers, as models: they check requests and describe both in the OpenAPI file."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -9,10 +9,20 @@ from tallystick.balance import Balance
 from tallystick.domain.account import Entry, EntryKind
 from tallystick.domain.amounts import MAX_CREDITS
 from tallystick.domain.commands import HOLD_SECONDS, MAX_HOLD_SECONDS, MAX_TEXT
+from tallystick.domain.errors import InsufficientCredits, TallystickError
+from tallystick.web.problems import problem_body
 
-Credits = Annotated[int, Field(strict=True, ge=1, le=MAX_CREDITS, description="Whole credits (S1).", examples=[3])]
+# Said of every whole number, since generators of clients take 32 bits for it otherwise.
+Whole = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Credits = Annotated[Whole, Field(strict=True, ge=1, le=MAX_CREDITS, description="Whole credits (S1).", examples=[3])]
+Seconds = Annotated[Whole, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
-Operation = Annotated[str, Field(max_length=MAX_TEXT, description="What it is for.", examples=["generate"])]
+Operation = Annotated[
+    str,
+    Field(max_length=MAX_TEXT, description="What it is for; the entry's `reason` repeats it.", examples=["generate"]),
+]
+Why = Annotated[Text, Field(description="Why; the ledger keeps it.", examples=["the model failed"])]
 BonusKind = Literal["bought", "gifted", "promotional", "adjusted"]
 
 
@@ -23,8 +33,16 @@ class _Request(BaseModel):
 class AccountRequest(_Request):
     """Which plan the account is to be on; a new account without one starts on the first plan."""
 
-    plan: Annotated[str | None, Field(max_length=64, examples=["free"])] = None
-    reason: Text = ""
+    plan: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="A plan of the catalogue. Left out, an open account stays on its plan.",
+            examples=["plus"],
+        ),
+    ] = None
+    reason: Why = ""
 
 
 class SpendRequest(_Request):
@@ -37,29 +55,36 @@ class SpendRequest(_Request):
 class BatchSpend(SpendRequest):
     """One spend of a batch, with its own idempotency key."""
 
-    account_id: Annotated[str, Field(max_length=255, examples=["acme"])]
-    key: Annotated[str, Field(max_length=255, examples=["request-8124"])]
+    account_id: Annotated[str, Field(max_length=255, description="The account that pays.", examples=["acme"])]
+    key: Annotated[
+        str, Field(max_length=255, description="Its idempotency key, unique in the account.", examples=["item-1"])
+    ]
 
 
 class BatchRequest(_Request):
     """Spends over any accounts. They are independent: one that is refused does not touch the others."""
 
-    spends: Annotated[list[BatchSpend], Field(min_length=1, max_length=1_000)]
+    spends: Annotated[list[BatchSpend], Field(min_length=1, max_length=1_000, description="In any order.")]
 
 
 class HoldRequest(_Request):
     """How much to set aside, and for how many seconds."""
 
     amount: Credits
-    seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)] = HOLD_SECONDS
+    seconds: Annotated[Seconds, Field(description="After so many seconds it counts as released (S12).")] = (
+        HOLD_SECONDS
+    )
     operation: Operation = ""
 
 
 class ExtensionRequest(_Request):
     """How much more to set aside, and how many seconds from now the hold is to last; one of them, or both."""
 
-    amount: Credits | None = None
-    seconds: Annotated[int | None, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)] = None
+    amount: Annotated[Credits | None, Field(description="How much more to set aside.", examples=[10])] = None
+    seconds: Annotated[
+        Seconds | None,
+        Field(description="How long from now it is to last; never shortens it.", examples=[1800]),
+    ] = None
 
 
 class CaptureRequest(_Request):
@@ -71,124 +96,163 @@ class CaptureRequest(_Request):
 class GrantRequest(_Request):
     """Bonus credits, usable from `effective_at` (now) until `expires_at` (never)."""
 
-    credits: Credits
-    kind: BonusKind = "adjusted"
-    effective_at: AwareDatetime | None = None
-    expires_at: AwareDatetime | None = None
-    reason: Text = ""
-    reference: Annotated[str | None, Field(max_length=255)] = None
+    credits: Annotated[Credits, Field(examples=[200])]
+    kind: Annotated[
+        BonusKind,
+        Field(description="Where they come from. Promotional credits are spent before the others (S10)."),
+    ] = "adjusted"
+    effective_at: Annotated[AwareDatetime | None, Field(description="From when on they are usable; now.")] = None
+    expires_at: Annotated[AwareDatetime | None, Field(description="When they lapse; never.")] = None
+    reason: Why = ""
+    reference: Annotated[
+        str | None, Field(max_length=255, description="Your own id of what this is for.", examples=["order-77"])
+    ] = None
 
 
 class RemovalRequest(_Request):
     """How much to take away, and why."""
 
     amount: Credits
-    reason: Annotated[str, Field(min_length=1, max_length=MAX_TEXT, examples=["granted twice"])]
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_TEXT, description="Why.", examples=["granted twice"])]
 
 
 class ReasonRequest(_Request):
     """Why."""
 
-    reason: Text = ""
+    reason: Why = ""
 
 
 class ExpiryShape(BaseModel):
     """Credits that lapse at an instant unless they are used before."""
 
-    credits: int
-    expires_at: datetime
+    credits: Annotated[Whole, Field(description="How many.")]
+    expires_at: Annotated[datetime, Field(description="When.")]
 
 
 class AccountAnswer(BaseModel):
     """What an account has now, in credits: monthly + bonus - held = available (S6)."""
 
-    id: Annotated[str, Field(examples=["acme"])]
-    plan: Annotated[str, Field(examples=["plus"])]
-    monthly: int
-    allowance: int
-    bonus: int
-    held: int
-    frozen: Annotated[int, Field(description="What of `held` waits for the end of a dispute (S25).")]
-    available: int
-    debt: int
-    resets_at: datetime | None
-    can_buy: bool
-    expiries: list[ExpiryShape]
+    id: Annotated[str, Field(description="The account's id, as the host application names it.")]
+    plan: Annotated[str, Field(description="The plan it is on.")]
+    monthly: Annotated[Whole, Field(description="What is left of the current period's allowance.")]
+    allowance: Annotated[Whole, Field(description="The size of that allowance; 0 when none is open.")]
+    bonus: Annotated[Whole, Field(description="Bought, gifted, promotional and adjusted credits; never reset.")]
+    held: Annotated[Whole, Field(description="Set aside by holds, or frozen.")]
+    frozen: Annotated[Whole, Field(description="What of `held` waits for the end of a dispute (S25).")]
+    available: Annotated[Whole, Field(description="What can be spent now.")]
+    debt: Annotated[
+        Whole, Field(description="What it owes of refunded credits; the next bonus credits repay it (S24).")
+    ]
+    resets_at: Annotated[
+        datetime | None,
+        Field(description="When the open allowance lapses and the next opens; null when none is open."),
+    ]
+    can_buy: Annotated[bool, Field(description="Whether its plan may buy packs (S19).")]
+    expiries: Annotated[list[ExpiryShape], Field(description="What will lapse, soonest first, without what is held.")]
 
 
 class LotShape(BaseModel):
     """So many credits of one grant."""
 
-    grant: int
-    kind: str
-    amount: int
+    grant: Annotated[Whole, Field(description="The number of the entry that made the grant.")]
+    kind: Annotated[str, Field(description="`allowance`, or one of the kinds of bonus credits.")]
+    amount: Annotated[Whole, Field(description="How many credits.")]
 
 
 class EntryShape(BaseModel):
     """One immutable entry, with the balances after it."""
 
-    account_id: str
-    seq: int
-    kind: EntryKind
-    amount: int
-    monthly: int
-    bonus: int
-    held: int
-    available: int
-    debt: int
-    lots: list[LotShape]
-    lapsed: list[LotShape]
-    hold: int | None
-    hold_until: datetime | None
-    reverses: int | None
-    key: str | None
-    reason: str
-    reference: str | None
-    effective_at: datetime
-    recorded_at: datetime
+    account_id: Annotated[str, Field(description="Whose ledger it is in.")]
+    seq: Annotated[Whole, Field(description="Its number in that ledger: 1, 2, 3, … (S5).")]
+    kind: Annotated[EntryKind, Field(description="What has happened.")]
+    amount: Annotated[Whole, Field(description="The change of monthly + bonus: negative for a spend, 0 for a hold.")]
+    monthly: Annotated[Whole, Field(description="Monthly credits after it.")]
+    bonus: Annotated[Whole, Field(description="Bonus credits after it.")]
+    held: Annotated[Whole, Field(description="What is set aside after it.")]
+    available: Annotated[Whole, Field(description="What could be spent after it.")]
+    debt: Annotated[Whole, Field(description="What was owed after it.")]
+    lots: Annotated[
+        list[LotShape], Field(description="Which grants it took from, set aside or returned to, and how much (S10).")
+    ]
+    lapsed: Annotated[
+        list[LotShape], Field(description="Of a reversal: what did not come back, because its grant is over (S13).")
+    ]
+    hold: Annotated[Whole | None, Field(description="The id of the hold it is about.")]
+    hold_until: Annotated[datetime | None, Field(description="That hold's deadline.")]
+    reverses: Annotated[Whole | None, Field(description="Of a reversal: the number of the entry it reverses.")]
+    key: Annotated[str | None, Field(description="The idempotency key it was asked for with (S7).")]
+    reason: Annotated[str, Field(description="What the caller said it was for.")]
+    reference: Annotated[str | None, Field(description="The caller's own id of what it is for.")]
+    effective_at: Annotated[datetime, Field(description="The instant from which it counts.")]
+    recorded_at: Annotated[datetime, Field(description="When it was written down.")]
 
 
 class HoldAnswer(BaseModel):
     """An open hold."""
 
-    id: int
-    amount: int
-    expires_at: datetime
-    entry: EntryShape
+    id: Annotated[Whole, Field(description="What to capture, extend or release.")]
+    amount: Annotated[Whole, Field(description="How much it sets aside.")]
+    expires_at: Annotated[datetime, Field(description="When it counts as released, unless it is extended.")]
+    entry: Annotated[EntryShape, Field(description="The entry that placed it.")]
 
 
 class EntriesPage(BaseModel):
-    """A page of entries, newest first; `next_before` is the next page's cursor, null on the last."""
+    """A page of entries, newest first."""
 
-    entries: list[EntryShape]
-    next_before: int | None
+    entries: Annotated[list[EntryShape], Field(description="At most `limit` of them.")]
+    next_before: Annotated[
+        Whole | None, Field(description="What to give as `before` for the next page; null on the last.")
+    ]
 
 
 class Problem(BaseModel):
-    """An error as RFC 9457 describes it; `code` is stable."""
+    """An error as RFC 9457 describes it. Further members depend on `code`; expect codes that are not listed yet."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: Annotated[str, Field(examples=["urn:tallystick:problem:insufficient_credits"])]
-    title: Annotated[str, Field(examples=["Not enough credits"])]
-    status: Annotated[int, Field(examples=[402])]
-    detail: str
-    code: Annotated[str, Field(examples=["insufficient_credits"])]
+    type: Annotated[str, Field(description="`urn:tallystick:problem:` and the code.")]
+    title: Annotated[str, Field(description="A summary of the status, for people.")]
+    status: Annotated[int, Field(description="The HTTP status.", examples=[404])]
+    detail: Annotated[str, Field(description="What happened, what state things are in, what to do; for people.")]
+    code: Annotated[str, Field(description="Stable: what a program decides by.", examples=["unknown_account"])]
+
+
+class InsufficientCreditsProblem(Problem):
+    """Too few credits for something that is all or nothing (S11). Nothing was changed."""
+
+    required: Annotated[Whole, Field(description="How many it needs.")]
+    available: Annotated[Whole, Field(description="How many there are.")]
+    shortfall: Annotated[Whole, Field(description="How many are missing.")]
+    can_buy: Annotated[bool, Field(description="Whether the account's plan may buy packs (S19).")]
+    resets_at: Annotated[Moment | None, Field(description="When the next allowance opens; null when none is open.")]
+    buy_at: Annotated[str | None, Field(description="Where its owner buys credits; null if it cannot.")]
 
 
 class BatchResult(BaseModel):
     """What became of one spend: its entry, or its problem."""
 
-    status: int
-    entry: EntryShape | None = None
-    replayed: bool = False
-    problem: dict[str, Any] | None = None
+    status: Annotated[int, Field(description="What the single route would have answered.", examples=[201])]
+    entry: Annotated[EntryShape | None, Field(description="The entry of a spend that happened.")]
+    replayed: Annotated[bool, Field(description="Whether its key was used before: nothing was spent again (S7).")]
+    problem: Annotated[InsufficientCreditsProblem | Problem | None, Field(description="Why a spend did not happen.")]
 
 
 class BatchAnswer(BaseModel):
     """The results, in the order of the spends."""
 
-    results: list[BatchResult]
+    results: Annotated[list[BatchResult], Field(description="One for each spend, in their order.")]
+
+
+def problem_shape(error: TallystickError) -> Problem:
+    """An error as it stands inside an answer: the same as the problem document."""
+    model = InsufficientCreditsProblem if isinstance(error, InsufficientCredits) else Problem
+    return model(**problem_body(error))
+
+
+def with_buy_at(refusal: InsufficientCredits, dashboard: str | None) -> InsufficientCredits:
+    """The refusal, saying where the account's owner can buy; nowhere when its plan may not, or nothing is sold."""
+    refusal.details["buy_at"] = dashboard if refusal.details["can_buy"] else None
+    return refusal
 
 
 def account_answer(balance: Balance) -> AccountAnswer:
