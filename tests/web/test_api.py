@@ -211,3 +211,11 @@ async def test_the_api_describes_itself(browser: httpx2.AsyncClient) -> None:
     }
     written = json.loads(WRITTEN.read_text())
     assert set(written["paths"]) < set(description["paths"])
+
+
+async def test_a_method_that_is_not_there_is_told_which_ones_are(browser: httpx2.AsyncClient) -> None:
+    """Also where each of them has a route of its own."""
+    answer = await browser.request("DELETE", "/v1/accounts/acme")
+    assert problem(answer) == (405, "http_error")
+    assert answer.headers["allow"] == "GET, PUT"
+    assert (await browser.get("/v1/spends:batch")).headers["allow"] == "POST"

@@ -207,6 +207,7 @@ async def test_s7_the_put_that_opened_an_account_is_replayed(api: httpx2.AsyncCl
     assert (await put(api, path, {"plan": "free"}, "o1")).headers["idempotent-replayed"] == "true"
     assert problem(await put(api, path, {"plan": "plus"}, "o1")) == (422, "idempotency_conflict")
     assert problem(await put(api, "/v1/accounts/other", {"plan": ""}, "o1")) == (422, "invalid_input")
+    assert problem(await put(api, path, {}, "with space")) == (422, "invalid_input")
     # Without a plan it only asks that the account be there, and changes nothing that would need a key.
     assert (await put(api, path, {}, "o2")).json()["plan"] == "free"
     assert len((await api.get(f"{path}/entries")).json()["entries"]) == 1

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
 from tallystick.domain.errors import TallystickError, Unavailable
@@ -33,6 +34,8 @@ from tallystick.web.v1 import make_v1
 from tallystick.web.v1_document import Documented
 
 __all__ = ["WebSettings", "create_app"]
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def create_app(credits: Tallystick, settings: WebSettings) -> FastAPI:
@@ -128,8 +131,21 @@ async def _http_error(request: Request, error: Exception) -> Response:
             "detail": text,
             "code": "http_error",
         }
-        return JSONResponse(body, error.status_code, error.headers, media_type=PROBLEM_JSON)
+        return JSONResponse(body, error.status_code, _true_headers(request, error), media_type=PROBLEM_JSON)
     return _error_page(request, error.status_code, "Not possible", text)
+
+
+def _true_headers(request: Request, error: HTTPException) -> dict[str, str]:
+    """The headers of `error`. Where several routes share an address, the framework allows the methods of one alone."""
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        asked = [dict(request.scope) | {"method": method} for method in _METHODS]
+        headers["Allow"] = ", ".join(
+            scope["method"]
+            for scope in asked
+            if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+        )
+    return headers
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

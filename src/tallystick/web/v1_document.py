@@ -29,10 +29,10 @@ class Documented(FastAPI):
     """
 
     def openapi(self) -> dict[str, Any]:
-        """The description, made once."""
-        if self.openapi_schema is None:
-            _put_in_examples(super().openapi())
-        return super().openapi()
+        """The description."""
+        document = super().openapi()
+        _put_in_examples(document)
+        return document
 
 
 def openapi_document(credits: Tallystick) -> dict[str, Any]:

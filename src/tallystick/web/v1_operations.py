@@ -88,7 +88,7 @@ OPERATIONS = {
 def declare(credits: Tallystick, name: str) -> dict[str, Any]:
     """What the route of an operation is declared with: how it answers, what it asks for, how it is described."""
     operation, example = OPERATIONS[name], EXAMPLES[name]
-    success: dict[str, Any] = {"description": inspect.getdoc(example.answer)}
+    success: dict[str, Any] = {"description": inspect.getdoc(example.answer), "links": _LINKS.get(name, {})}
     if operation.keyed and operation.marks_replays:
         success["headers"] = {REPLAYED: _REPLAYED}
     problems = {status: problem_response(status, codes) for status, codes in operation.problems.items()}
@@ -101,6 +101,22 @@ def declare(credits: Tallystick, name: str) -> dict[str, Any]:
     }
 
 
+def _links(operations: tuple[str, ...], **parameters: str) -> dict[str, Any]:
+    taken = {name: f"$response.body#/{pointer}" for name, pointer in parameters.items()}
+    return {name: {"operationId": name, "parameters": taken} for name in operations}
+
+
+_LINKS = {
+    "spend": _links(("reverse_spend",), id="account_id", seq="seq"),
+    "capture_hold": _links(("reverse_spend",), id="account_id", seq="seq"),
+    "place_hold": _links(("capture_hold", "extend_hold", "release_hold"), id="entry/account_id", hold="id"),
+    "list_entries": {
+        "next_page": {
+            "operationId": "list_entries",
+            "parameters": {"id": "$request.path.id", "before": "$response.body#/next_before"},
+        }
+    },
+}
 _KEY = {
     "name": KEY_HEADER,
     "in": "header",

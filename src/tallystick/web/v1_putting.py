@@ -1,7 +1,7 @@
 """What PUT /v1/accounts/{id} comes to: an account that is opened, or put on another plan, once for each key."""
 
 from tallystick.domain.account import EntryKind
-from tallystick.domain.commands import KeyedCommand, OpenAccount, SetPlan
+from tallystick.domain.commands import KeyedCommand, OpenAccount, SetPlan, require_identifier
 from tallystick.domain.errors import IdempotencyConflict, UnknownAccount
 from tallystick.service import Tallystick
 from tallystick.web.v1_shapes import AccountRequest
@@ -11,8 +11,9 @@ async def command_of_put(credits: Tallystick, id: str, asked: AccountRequest, ke
     """The command that `key` was used for before, or the one that the account needs now; None when it needs none.
 
     A plan is set also when the account is on it already: the entry keeps the key, so that a repetition that
-    comes late does not undo what happened in between (S7). Raises IdempotencyConflict.
+    comes late does not undo what happened in between (S7). Raises InvalidInput, IdempotencyConflict.
     """
+    require_identifier(key, "idempotency key")
     first = await credits.ledger.entry_by_key(id, key)
     opens = not await _is_open(credits, id) if first is None else first.kind is EntryKind.ACCOUNT_OPENED
     if opens:
