@@ -1,6 +1,8 @@
 """The OpenAPI document of /v1: that it is whole, and that the service does what it says."""
 
 import json
+import re
+import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from tallystick.database.engine import DatabaseUnavailable
 from tallystick.domain.errors import LedgerUnavailable, Overloaded, TallystickError
 from tallystick.ledger import Ledger
 from tallystick.ledger.archiving import archive
+from tallystick.web.problems import STATUSES
 from tallystick.web.v1_document import openapi_document
 from tallystick.web.v1_examples import CATALOGUE, EXAMPLES, NOW
 from tests.conftest import FrozenClock
@@ -245,3 +248,42 @@ async def hindered(v1: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
             for name in OPERATIONS:
                 body = {"json": {"plan": "free"}} if name == "put_account" else {}
                 await v1.ask(name, key=f"{error.code}-{what}-{name}", **body)
+
+
+def requests_of(page: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """What the curl commands of a page would send."""
+    for command in re.findall(r"^curl .*?(?<!\\)$", page.read_text(), re.MULTILINE | re.DOTALL):
+        words = shlex.split(command.replace("\\\n", " "))[1:]
+        sent: dict[str, Any] = {"headers": {}}
+        method, url = "GET", ""
+        while words:
+            word = words.pop(0)
+            if word == "-X":
+                method = words.pop(0)
+            elif word == "-d":
+                sent["content"] = words.pop(0)
+            elif word == "-H":
+                name, _, value = words.pop(0).partition(": ")
+                sent["headers"][name] = value
+            else:
+                url = word
+        yield method, url.removeprefix("http://127.0.0.1:8000"), sent
+
+
+async def test_the_page_about_the_api_works_as_it_is_written(tmp_path: Path) -> None:
+    page = OPENAPI.parent / "http-api.md"
+    answers = []
+    async with open_backend(tmp_path, [Plan("free", 25)]) as backend:
+        caller = await backend.caller()
+        for method, url, sent in requests_of(page):
+            assert sent["headers"].pop("Authorization") == "Bearer $TALLYSTICK_KEY"
+            answers.append(await caller.request(method, url, **sent))
+    assert [answer.status_code for answer in answers] == [200, 201, 200, 201, 201, 200, 200]
+    assert [result["status"] for result in answers[5].json()["results"]] == [201, 402]
+    told = {
+        code: int(status)
+        for status, codes in re.findall(r"^\| (\d{3}) \| ([^|]*)", page.read_text(), re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", codes)
+    }
+    declared = {code: STATUSES[code] for code in DOCUMENT["components"]["examples"]}
+    assert told == declared | {"internal_error": 500}
