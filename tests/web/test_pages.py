@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from tallystick import Entry, EntryKind, Plan, Tallystick
 from tallystick.cli import customers
@@ -251,15 +252,20 @@ async def test_an_error_on_our_side_is_noted_and_shows_nothing_of_its_inside(
         raise RuntimeError("the inside")
 
     monkeypatch.setattr(house.credits, "entries", broken)
-    page = await browser.get("/history")
+    # To render the locals of every frame takes half a minute.
+    with capture_logs() as logs:
+        page = await browser.get("/history")
+        api = await browser.get("/api/credits/entries")
     assert page.status_code == 500
     assert "we have noted it as" in page.text
     assert "the inside" not in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-store"
-    api = await browser.get("/api/credits/entries")
     assert api.json()["code"] == "internal_error"
     assert "the inside" not in api.text
+    noted = [log["incident"] for log in logs if log["event"] == "internal_error"]
+    assert noted[0] in page.text
+    assert noted[1] == api.json()["incident"]
 
 
 @pytest.mark.parametrize("kind", list(EntryKind))
