@@ -280,7 +280,9 @@ async def refund_twice(api: httpx2.AsyncClient, house: House) -> None:
     assert problem(await api.get(f"{path}/refund-quote?amount=600")) == (422, "refund_too_large")
     made = await post(api, f"{path}/refunds", {"amount": 300, "reason": "asked for"}, "r1")
     assert (made.status_code, made.json()["status"], made.json()["amount"]) == (201, "done", 300)
-    assert (await post(api, f"{path}/refunds", {"amount": 300, "reason": "asked for"}, "r1")).json() == made.json()
+    again = await post(api, f"{path}/refunds", {"amount": 300, "reason": "asked for"}, "r1")
+    assert (again.json(), again.headers["idempotent-replayed"]) == (made.json(), "true")
+    assert "idempotent-replayed" not in made.headers
     assert problem(await post(api, f"{path}/refunds", {"amount": 299}, "r1")) == (422, "idempotency_conflict")
     assert (await api.get("/v1/accounts/acme")).json()["bonus"] == 100
     shown = {"quote_refund": quote, "refund_purchase": made.json()}

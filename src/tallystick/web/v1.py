@@ -56,8 +56,6 @@ from tallystick.web.v1_shapes import (
     with_buy_at,
 )
 
-_REPLAYED = {REPLAYED: "true"}
-
 AccountId = Annotated[
     str,
     Path(
@@ -91,7 +89,7 @@ def make_v1(credits: Tallystick) -> APIRouter:
     async def submit(command: KeyedCommand, response: Response) -> Receipt:
         receipt = await take(command)
         if receipt.replayed:
-            response.headers.update(_REPLAYED)
+            response.headers.update(REPLAYED)
         return receipt
 
     # The two that make up the load come first, since routes are tried in order.
@@ -105,7 +103,7 @@ def make_v1(credits: Tallystick) -> APIRouter:
             return None
         await authorize(credits, plain.secret, OPERATIONS["spend"].scope)
         receipt = await take(_spend(plain.path["id"], plain.key, asked))
-        return json_answer(entry_shape(receipt.entry), 201, _REPLAYED if receipt.replayed else None)
+        return json_answer(entry_shape(receipt.entry), 201, REPLAYED if receipt.replayed else None)
 
     router.add_api_route(
         "/accounts/{id}/spends",

@@ -17,8 +17,9 @@ from tallystick.web.v1_access import KEY_HEADER, requires
 from tallystick.web.v1_examples import EXAMPLES
 from tallystick.web.v1_problems import by_status, problem_response
 
-REPLAYED = "Idempotent-Replayed"
-"""The header of an answer that was given before (S7)."""
+_REPLAYED = "Idempotent-Replayed"
+REPLAYED = {_REPLAYED: "true"}
+"""The headers of an answer that was given before (S7)."""
 
 _ALWAYS = ("invalid_api_key", "missing_scope", "invalid_input", "database_unavailable")
 _WITH_KEY = ("idempotency_key_missing", "idempotency_conflict", "overloaded")
@@ -43,7 +44,6 @@ class Operation:
     keyed: bool = True
     body: bool = True
     ledger: bool = True
-    marks_replays: bool = True
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ OPERATIONS = {
     "remove_credits": Operation(Scope.ADMIN, ("unknown_account", "insufficient_credits")),
     "list_entries": Operation(Scope.READ, ("unknown_account",), status=200, keyed=False, body=False),
     "quote_refund": Operation(Scope.READ, _REFUNDING, status=200, keyed=False, body=False),
-    "refund_purchase": Operation(Scope.ADMIN, (*_REFUNDING, "refund_rejected"), marks_replays=False),
+    "refund_purchase": Operation(Scope.ADMIN, (*_REFUNDING, "refund_rejected")),
 }
 
 
@@ -89,8 +89,8 @@ def declare(credits: Tallystick, name: str) -> dict[str, Any]:
     """What the route of an operation is declared with: how it answers, what it asks for, how it is described."""
     operation, example = OPERATIONS[name], EXAMPLES[name]
     success: dict[str, Any] = {"description": inspect.getdoc(example.answer), "links": _LINKS.get(name, {})}
-    if operation.keyed and operation.marks_replays:
-        success["headers"] = {REPLAYED: _REPLAYED}
+    if operation.keyed:
+        success["headers"] = {_REPLAYED: _REPLAYED_HEADER}
     problems = {status: problem_response(status, codes) for status, codes in operation.problems.items()}
     return {
         "operation_id": name,
@@ -123,12 +123,12 @@ _KEY = {
     "required": True,
     "description": (
         "Names this request, uniquely within the account (S7). Sent again with the same request it answers the first "
-        f"result again, marked `{REPLAYED}: true`, however late; with another request it is refused "
+        f"result again, marked `{_REPLAYED}: true`, however late; with another request it is refused "
         "(422 `idempotency_conflict`)."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
-_REPLAYED = {
+_REPLAYED_HEADER = {
     "description": "There, and `true`, when the key was used before for this request: nothing was done again.",
     "schema": {"type": "string", "const": "true"},
 }

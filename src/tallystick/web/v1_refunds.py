@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
+from tallystick.billing import RefundStatus
 from tallystick.service import Tallystick
 from tallystick.web.v1_access import Key
 from tallystick.web.v1_examples import PURCHASE
-from tallystick.web.v1_operations import declare
+from tallystick.web.v1_operations import REPLAYED, declare
 from tallystick.web.v1_refund_shapes import (
     QuoteAnswer,
     RefundAnswer,
@@ -32,7 +33,13 @@ def add_refunds(router: APIRouter, credits: Tallystick) -> None:
         return quote_answer(await credits.quote_refund(id, amount))
 
     @router.post("/purchases/{id}/refunds", **declare(credits, "refund_purchase"))
-    async def refund(id: PurchaseId, key: Key, asked: RefundRequest | None = None) -> RefundAnswer:
+    async def refund(
+        id: PurchaseId, key: Key, response: Response, asked: RefundRequest | None = None
+    ) -> RefundAnswer:
         """Give money back and take the credits back, as one step that a crash cannot halve."""
         wanted = asked or RefundRequest()
-        return refund_answer(await credits.refund(id, wanted.amount, key=key, reason=wanted.reason))
+        before = await credits.billing.refunds_of(id)
+        made = await credits.refund(id, wanted.amount, key=key, reason=wanted.reason)
+        if any(known.key == key and known.status is RefundStatus.DONE for known in before):
+            response.headers.update(REPLAYED)
+        return refund_answer(made)
