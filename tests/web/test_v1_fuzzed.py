@@ -103,6 +103,7 @@ HOW = settings(
 def test_every_answer_to_a_random_request_is_declared(server: Server, name: str) -> None:
     operation = SCHEMA.find_operation_by_id(name)
     path = OPERATIONS[name][1]
+    signed = {"Authorization": f"Bearer {server.secret}"}
     numbers = count()
     met: set[int] = set()
 
@@ -112,7 +113,7 @@ def test_every_answer_to_a_random_request_is_declared(server: Server, name: str)
     def make(what: str, key: str) -> int:
         """The number of a new spend or hold."""
         url = f"{server.url}/v1/accounts/acme/{what}s"
-        made = session.post(url, json={"amount": 1}, headers={"Idempotency-Key": key}).json()
+        made = session.post(url, json={"amount": 1}, headers=signed | {"Idempotency-Key": key}).json()
         return int(made.get("seq") or made["id"])
 
     def aim(case: Any, number: int) -> None:
@@ -126,7 +127,7 @@ def test_every_answer_to_a_random_request_is_declared(server: Server, name: str)
 
     @seed(SEED)
     @HOW
-    @given(operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+    @given(operation.as_strategy(generation_mode=GenerationMode.POSITIVE, headers=signed))
     def well_formed(case: Any) -> None:
         number = next(numbers)
         if number % 5:
@@ -135,12 +136,11 @@ def test_every_answer_to_a_random_request_is_declared(server: Server, name: str)
 
     @seed(SEED)
     @HOW
-    @given(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+    @given(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE, headers=signed))
     def badly_formed(case: Any) -> None:
         send(case, [*ANSWERS, negative_data_rejection])
 
     with requests.Session() as session:
-        session.headers["Authorization"] = f"Bearer {server.secret}"
         well_formed()
         assert met & {200, 201} or "purchases" in path
         badly_formed()

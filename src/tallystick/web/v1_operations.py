@@ -94,6 +94,7 @@ def declare(credits: Tallystick, name: str) -> dict[str, Any]:
     problems = {status: problem_response(status, codes) for status, codes in operation.problems.items()}
     return {
         "operation_id": name,
+        "summary": name.replace("_", " ").capitalize(),
         "status_code": operation.status,
         "dependencies": [requires(credits, operation.scope), *([Depends(json_only)] if operation.body else [])],
         "responses": {operation.status: success, **problems},
