@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 
 import structlog
 
@@ -38,3 +39,12 @@ def configure_logging(*, quiet: bool = False) -> None:
     # These say every request and every run of a job at INFO.
     for chatty in ("apscheduler", "httpx", "stripe", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def traceback_of(error: BaseException) -> str:
+    """Where an error came from, as text.
+
+    Given to the log instead of the error itself: what a host application's logging makes of an error may show the
+    values of variables, secrets among them, and takes long.
+    """
+    return "".join(traceback.format_exception(error))

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from tallystick.domain.errors import TallystickError
+from tallystick.logs import traceback_of
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ async def periodically(
             await work()
         except TallystickError as error:
             log.warning("postponed", work=name, code=error.code, reason=error.message)
-        except Exception:
+        except Exception as error:
             # A mistake in one round must not end all rounds to come.
-            log.exception("stumbled", work=name)
+            log.error("stumbled", work=name, exception=traceback_of(error))
         wait = seconds

@@ -16,6 +16,7 @@ from tallystick.billing.webhooks import VerifiedEvent
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
 from tallystick.domain.errors import TallystickError, Unavailable
+from tallystick.logs import traceback_of
 
 LEASE = timedelta(seconds=30)
 """How long a worker may take over one event before another one takes it up."""
@@ -133,7 +134,8 @@ class Inbox:
         except TallystickError as error:
             problem = f"{error.code}: {error.message}"
         except Exception as error:
-            log.exception("event_handler_failed", event_id=event.id, type=event.type)
+            seen = traceback_of(error)
+            log.error("event_handler_failed", event_id=event.id, type=event.type, exception=seen)
             problem = type(error).__name__
         now = self._clock()
         if problem is None:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from tallystick.domain.errors import TallystickError, Unavailable
+from tallystick.logs import traceback_of
 
 log = structlog.get_logger(__name__)
 
@@ -147,7 +148,7 @@ def problem(error: TallystickError) -> Response:
 def unexpected(error: Exception) -> tuple[str, Response]:
     """What a caller is told of an error that nobody foresaw: an id to ask for, and nothing of its inside."""
     incident = uuid.uuid4().hex[:12]
-    log.error("internal_error", incident=incident, exc_info=error)
+    log.error("internal_error", incident=incident, exception=traceback_of(error))
     body = {
         "type": "urn:tallystick:problem:internal_error",
         "title": title_of(500),
