@@ -170,7 +170,9 @@ async def test_s23_a_refund_moves_money_and_credits_and_is_told_the_same_again(s
     refund = await shop.billing.refund(purchase_id, 300, key="r1", reason="too many")
     assert (refund.status, refund.amount.minor) == (RefundStatus.DONE, 300)
     assert await bonus_and_debt(shop) == (100, 0)
-    assert await shop.billing.refund(purchase_id, 300, key="r1") == refund
+    assert await shop.billing.refund(purchase_id, 300, key="r1", reason="too many") == refund
+    with pytest.raises(RefundConflict):
+        await shop.billing.refund(purchase_id, 300, key="r1", reason="another")
     with pytest.raises(RefundConflict):
         await shop.billing.refund(purchase_id, 200, key="r1")
     rest = await shop.billing.refund(purchase_id, key="r2")

@@ -108,7 +108,7 @@ class RefundTooLarge(Refusal):
 
 
 class RefundConflict(Refusal):
-    """An idempotency key that was used before for a refund of another amount (S7)."""
+    """An idempotency key that was used before for another request of a refund (S7)."""
 
     code = "idempotency_conflict"
 

@@ -139,7 +139,7 @@ class Refunds:
     async def refund(self, purchase_id: str, amount: int | None = None, *, key: str, reason: str = "") -> Refund:
         """Refund `amount` minor units (default: all that is left), once per `key`, and take the credits back.
 
-        Raises what `quote` raises, RefundConflict for a key that was used for another amount, RefundRejected
+        Raises what `quote` raises, RefundConflict for a key that was used for another request, RefundRejected
         when Stripe refuses. When Stripe does not answer, StripeUnavailable: the refund then is completed by
         itself, and asking again with the same key tells how it went.
         """
@@ -148,7 +148,7 @@ class Refunds:
         if known is None:
             quote = await self.quote(purchase_id, amount)
             known = await self._request(quote, key, reason)
-        if amount is not None and amount != known.amount.minor:
+        if known.reason != reason or amount not in (None, known.amount.minor):
             raise RefundConflict(key)
         return await self._carry_out(known) if known.status is RefundStatus.REQUESTED else _told(known)
 
