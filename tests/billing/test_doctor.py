@@ -221,7 +221,7 @@ async def test_s28_parked_and_waiting_webhooks_are_counted(
     assert not_well(waits) == {"webhooks": State.WARNING}
     assert waits["webhooks"].what.startswith("1 webhook(s)")
     (leased,) = await table.lease(1, datetime.now(UTC), datetime.now(UTC))
-    await table.write([Outcome(leased.id, leased.attempts, EventStatus.PARKED, datetime.now(UTC))])
+    await table.write([Outcome(leased.id, leased.lease, EventStatus.PARKED, datetime.now(UTC))])
     await database.close()
     parked = await examine(server.url, database_url, environment)
     assert not_well(parked) == {"webhooks": State.FAILED}

@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from tallystick.billing import EventStatus, StoredEvent
-from tallystick.billing.errors import StripeUnavailable
-from tallystick.billing.inbox import AT_ONCE, LEASE, MOST_ATTEMPTS, OUTAGE_PAUSE, Inbox
+from tallystick.billing import inbox as inboxes
+from tallystick.billing.errors import NeedsOperator, StripeUnavailable
+from tallystick.billing.event_records import EventRecords, Sought
+from tallystick.billing.inbox import AT_ONCE, LEASE, MOST_ATTEMPTS, OUTAGE_PAUSE, About, Inbox
 from tallystick.billing.webhooks import VerifiedEvent
 from tallystick.database.engine import Database
+from tallystick.domain.errors import InvalidInput
 from tests.conftest import FrozenClock
 
 KIND = "invoice.paid"
@@ -27,13 +30,21 @@ def an_event(n: int = 1) -> VerifiedEvent:
     return VerifiedEvent(f"evt_{n}", KIND, None, f'{{"data": {{"object": {{"id": "in_{n}"}}}}}}')
 
 
-async def only(inbox: Inbox) -> StoredEvent:
-    (event,) = await inbox.latest(10)
+async def all_of(database: Database) -> list[StoredEvent]:
+    return await EventRecords(database).latest(100, Sought())
+
+
+async def only(database: Database) -> StoredEvent:
+    (event,) = await all_of(database)
     return event
 
 
 def inbox_with(database: Database, clock: FrozenClock, act: Callable[[str], Awaitable[None]]) -> Inbox:
-    return Inbox(database, {KIND: act}, clock)
+    async def handle(id: str) -> About:
+        await act(id)
+        return About()
+
+    return Inbox(database, {KIND: handle}, clock)
 
 
 async def test_s27_a_worker_whose_lease_ran_out_does_not_undo_what_another_one_did(
@@ -57,10 +68,70 @@ async def test_s27_a_worker_whose_lease_ran_out_does_not_undo_what_another_one_d
     assert await other.work() == 1
     go_on.set()
     assert await working == 1
-    event = await only(slow)
+    event = await only(database)
     assert (event.status, event.attempts, event.last_error) == (EventStatus.DONE, 2, None)
     clock.advance(days=1)
     assert await slow.work() == 0
+
+
+async def test_s28_a_worker_whose_lease_ran_out_does_not_undo_what_a_replay_did(
+    database: Database, clock: FrozenClock
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_then_failing(_: str) -> None:
+        begun.set()
+        await go_on.wait()
+        raise StripeUnavailable
+
+    async def hopeless(_: str) -> None:
+        raise NeedsOperator("Nobody knows it.")
+
+    async def quick(_: str) -> None:
+        return
+
+    slow, other = inbox_with(database, clock, slow_then_failing), inbox_with(database, clock, hopeless)
+    await slow.store(an_event())
+    working = asyncio.create_task(slow.work())
+    await begun.wait()
+    clock.now += LEASE
+    await other.work()
+    assert (await only(database)).status is EventStatus.PARKED
+    # Its tries are counted from 1 again, which is what the slow one's try was too.
+    await inbox_with(database, clock, quick).replay(["evt_1"])
+    go_on.set()
+    assert await working == 1
+    event = await only(database)
+    assert (event.status, event.attempts, event.last_error) == (EventStatus.DONE, 1, None)
+    clock.advance(days=1)
+    assert await slow.work() == 0
+
+
+async def test_s28_a_replayed_event_has_as_many_tries_as_a_new_one_and_is_its_replayers_alone(
+    database: Database, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inboxes, "MOST_ATTEMPTS", 3)
+    acted = 0
+
+    async def act(_: str) -> None:
+        nonlocal acted
+        acted += 1
+        # While it is replayed nobody else takes it up.
+        assert await inbox.work() == 0
+        raise InvalidInput("Not this time.")
+
+    inbox = inbox_with(database, clock, act)
+    await inbox.store(an_event())
+    for again in (0, 1):
+        for _ in range(3 - again):
+            assert await inbox.work() == 1
+            clock.advance(hours=1)
+        assert (await only(database)).status is EventStatus.PARKED
+        assert acted == 3 * (again + 1)
+        if not again:
+            await inbox.replay(["evt_1"])
+            assert ((await only(database)).status, acted) == (EventStatus.PENDING, 3 + 1)
+            clock.advance(hours=1)
 
 
 async def test_s28_an_outage_of_stripe_parks_nothing_however_long_it_lasts(
@@ -77,11 +148,11 @@ async def test_s28_an_outage_of_stripe_parks_nothing_however_long_it_lasts(
     for _ in range(MOST_ATTEMPTS * 5):
         assert await inbox.work() == 1
         assert await inbox.work() == 0
-        assert (await only(inbox)).status is EventStatus.PENDING
+        assert (await only(database)).status is EventStatus.PENDING
         clock.now += OUTAGE_PAUSE
     down = False
     assert await inbox.work() == 1
-    assert (await only(inbox)).status is EventStatus.DONE
+    assert (await only(database)).status is EventStatus.DONE
 
 
 async def test_s27_many_workers_on_one_inbox_act_once_on_each_event(database: Database, clock: FrozenClock) -> None:
@@ -107,7 +178,7 @@ async def test_s27_many_workers_on_one_inbox_act_once_on_each_event(database: Da
     await asyncio.gather(*map(work, workers))
     assert acted == Counter({f"in_{n}": 1 for n in range(60)})
     assert most <= AT_ONCE * len(workers)
-    assert {event.status for event in await workers[0].latest(100)} == {EventStatus.DONE}
+    assert {event.status for event in await all_of(database)} == {EventStatus.DONE}
 
 
 async def test_s28_one_event_that_breaks_its_handler_does_not_hold_up_the_others(
@@ -121,7 +192,7 @@ async def test_s28_one_event_that_breaks_its_handler_does_not_hold_up_the_others
     for n in range(1, 4):
         await inbox.store(an_event(n))
     assert await inbox.work() == 3
-    found = {event.id: event for event in await inbox.latest(10)}
+    found = {event.id: event for event in await all_of(database)}
     assert found["evt_1"].status is EventStatus.PENDING
     assert found["evt_1"].last_error == "ZeroDivisionError"
     assert found["evt_2"].status is found["evt_3"].status is EventStatus.DONE
@@ -145,4 +216,4 @@ async def test_s27_a_stored_event_wakes_the_worker_and_stopping_finishes_what_is
     stopping.set()
     await running
     assert finished.is_set()
-    assert (await only(inbox)).status is EventStatus.DONE
+    assert (await only(database)).status is EventStatus.DONE

@@ -8,6 +8,7 @@ from playwright.async_api import Browser, Page
 from tallystick.cli import customers
 from tallystick.cli.house import House
 from tests.e2e.conftest import fill_card, go_to_checkout, sign_in, violations
+from tests.web.conftest import park_an_event
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
@@ -63,7 +64,11 @@ async def test_every_page_is_accessible_and_fits(
     await look()
     await page.context.clear_cookies()
     await sign_in(page, customers.OPERATOR)
+    await park_an_event(house)
     await look("/operator")
+    await page.get_by_role("button", name="Replay event evt_parked").click()
+    await page.get_by_text("was worked again").wait_for()
+    await look()
     await context.close()
     assert wrong == []
 

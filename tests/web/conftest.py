@@ -7,8 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import insert
 
+from tallystick.billing import EventStatus
 from tallystick.cli import house as houses
+from tallystick.database.tables import stripe_events
 
 PASSWORD = "correct horse battery"
 
@@ -42,6 +45,23 @@ async def sign_up(browser: httpx2.AsyncClient, email: str = "ann@example.com") -
 
 async def make_plus(house: houses.House, account_id: str) -> None:
     await house.credits.set_plan(account_id, "plus", key="make-plus")
+
+
+async def park_an_event(house: houses.House) -> str:
+    """An event about a customer that nobody knows, parked; worked again, there is nothing to do. Returns its id."""
+    now = house.credits.clock()
+    parked = insert(stripe_events).values(
+        id="evt_parked",
+        type="customer.updated",
+        payload='{"data": {"object": {"id": "cus_none"}}}',
+        received_at=now,
+        status=EventStatus.PARKED,
+        attempts=12,
+        last_error="It stumbled.",
+        finished_at=now,
+    )
+    await house.credits.database.write(lambda connection: connection.execute(parked))
+    return "evt_parked"
 
 
 def problem(answer: Any) -> tuple[int, str]:

@@ -18,7 +18,7 @@ from tallystick.web.app import WebSettings, create_app
 from tallystick.web.pages.entrance import local
 from tallystick.web.views import entry_view
 from tests.serving import serving
-from tests.web.conftest import PASSWORD, make_plus, new_browser, problem, sign_up
+from tests.web.conftest import PASSWORD, make_plus, new_browser, park_an_event, problem, sign_up
 
 
 async def test_signing_up_opens_an_account_with_its_first_monthly_credits(browser: httpx2.AsyncClient) -> None:
@@ -241,6 +241,33 @@ async def test_the_operator_page_is_for_operators(house: House, browser: httpx2.
         page = await operator.get("/operator")
         assert page.status_code == 200
         assert "Every payment agrees with its purchase" in page.text
+
+
+async def test_s28_an_operator_and_nobody_else_replays_a_parked_event_on_the_page(
+    house: House, browser: httpx2.AsyncClient
+) -> None:
+    await house.users.create(customers.OPERATOR, PASSWORD, is_operator=True)
+    await sign_up(browser)
+    parked = await park_an_event(house)
+    path = f"/operator/events/{parked}/replay"
+    assert (await browser.post(path)).status_code == 403
+    async with new_browser(house) as operator:
+        assert (await operator.post(path)).headers["location"] == "/sign-in"
+        await operator.post("/sign-in", data={"email": customers.OPERATOR, "password": PASSWORD})
+        page = await operator.get("/operator")
+        assert (
+            f'action="{path}"><button class="btn btn-outline btn-sm" aria-label="Replay event {parked}"' in page.text
+        )
+        elsewhere = {"Origin": "https://evil.test", "Sec-Fetch-Site": "cross-site"}
+        assert (await operator.post(path, headers=elsewhere)).status_code == 403
+        assert (await house.credits.billing.event_story(parked)).event.status == "parked"
+        assert (await operator.post("/operator/events/evt_none/replay")).status_code == 404
+        answer = await operator.post(path)
+        assert answer.headers["location"] == f"/operator?replayed={parked}#parked"
+        page = await operator.get(answer.headers["location"])
+        assert f"Event <code>{parked}</code> was worked again. It is done." in page.text
+        assert re.search(r'data-testid="parked-count">0<', page.text)
+        assert (await operator.get("/operator?replayed=evt_none")).status_code == 200
 
 
 async def test_an_error_on_our_side_is_noted_and_shows_nothing_of_its_inside(

@@ -6,7 +6,9 @@ from tallystick.billing.diagnosis import Finding, State
 from tallystick.billing.differences import Difference
 from tallystick.billing.doctor import Doctor
 from tallystick.billing.errors import SetupStopped
-from tallystick.billing.inbox_table import EventStatus, StoredEvent
+from tallystick.billing.event_desk import EventStory
+from tallystick.billing.event_records import StoredEvent
+from tallystick.billing.inbox_table import EventStatus
 from tallystick.billing.purchases import Purchase, PurchaseStatus
 from tallystick.billing.refunds import Refund, RefundQuote, RefundStatus
 from tallystick.billing.report import Report
@@ -25,6 +27,7 @@ __all__ = [
     "Doctor",
     "Done",
     "EventStatus",
+    "EventStory",
     "Finding",
     "Purchase",
     "PurchaseStatus",

@@ -1,7 +1,7 @@
 """Billing as the rest of the house sees it: checkouts out, events in, purchases to look at."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -11,9 +11,11 @@ from tallystick.billing.checkout import Checkout, StartedCheckout
 from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.customers import Customers
 from tallystick.billing.errors import NeedsOperator, StripeRejected, UnknownPurchase
+from tallystick.billing.event_desk import EventDesk, EventStory
+from tallystick.billing.event_records import EventRecords, Sought, StoredEvent
 from tallystick.billing.fulfilment import Fulfilment
-from tallystick.billing.inbox import Handler, Inbox
-from tallystick.billing.inbox_table import EventStatus, StoredEvent
+from tallystick.billing.inbox import About, Handler, Inbox
+from tallystick.billing.inbox_table import EventStatus
 from tallystick.billing.portal import Portal
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
 from tallystick.billing.reconciliation import MAX_CALLS, Reconciliation, Watch
@@ -64,6 +66,8 @@ class Billing:
         self._refunds = Refunds(database, self._api, ledger, self._purchases, self._clawbacks, clock)
         self._subscriptions = Subscriptions(self._api, table, ledger, catalogue, customers, clock)
         self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, clock)
+        self._events = EventRecords(database)
+        self._desk = EventDesk(self._events, self._inbox, self._purchases, ledger)
         self._walks = Walks(database, clock)
         self._reconciliation = Reconciliation(
             self._api,
@@ -73,6 +77,7 @@ class Billing:
             self._clawbacks,
             self._subscriptions,
             self._inbox,
+            self._events,
             self._walks,
         )
 
@@ -227,38 +232,76 @@ class Billing:
         """Purchases with a dispute or an early fraud warning, newest first."""
         return await self._purchases.disputed(limit)
 
-    async def latest_events(self, limit: int, status: EventStatus | None = None) -> list[StoredEvent]:
-        """Events of the inbox, newest first, of one status if it is given."""
-        return await self._inbox.latest(limit, status)
+    async def latest_events(
+        self,
+        limit: int,
+        status: EventStatus | None = None,
+        *,
+        type: str | None = None,
+        account_id: str | None = None,
+        since: datetime | None = None,
+    ) -> list[StoredEvent]:
+        """Events of the inbox, newest first: all, or those that agree with what is given.
+
+        `account_id` finds those that were found to be about that account, `since` those received since then.
+        """
+        return await self._events.latest(limit, Sought(status, type, account_id, since))
+
+    async def event_story(self, event_id: str) -> EventStory:
+        """One event and what followed from it. Raises UnknownEvent."""
+        return await self._desk.story(event_id)
+
+    async def replay_events(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+        """Work events again; see EventDesk.replay. Raises UnknownEvent."""
+        return await self._desk.replay(event_ids)
+
+    async def replay_parked_events(self) -> list[StoredEvent]:
+        """Work all parked events again; answers what came out, oldest first."""
+        return await self._desk.replay_parked()
 
 
 # What acts on each event. Each fetches the object afresh, so all that are about one object end in the same
 # place, in whatever order they come (S27).
 _ACTS: dict[str, Callable[[Billing], Handler]] = {
-    "checkout.session.completed": lambda billing: billing._fulfilment.fulfil,
-    "checkout.session.async_payment_succeeded": lambda billing: billing._fulfilment.fulfil,
-    "checkout.session.async_payment_failed": lambda billing: billing._fulfilment.payment_failed,
-    "checkout.session.expired": lambda billing: billing._fulfilment.fulfil,
-    "charge.refunded": lambda billing: billing._clawbacks.of_charge,
-    "charge.dispute.created": lambda billing: billing._clawbacks.of_dispute,
-    "charge.dispute.updated": lambda billing: billing._clawbacks.of_dispute,
-    "charge.dispute.funds_withdrawn": lambda billing: billing._clawbacks.of_dispute,
-    "charge.dispute.funds_reinstated": lambda billing: billing._clawbacks.of_dispute,
-    "charge.dispute.closed": lambda billing: billing._clawbacks.of_dispute,
-    "refund.created": lambda billing: billing._clawbacks.of_refund,
-    "refund.updated": lambda billing: billing._clawbacks.of_refund,
-    "refund.failed": lambda billing: billing._clawbacks.of_refund,
-    "radar.early_fraud_warning.created": lambda billing: billing._clawbacks.of_warning,
-    "invoice.paid": lambda billing: billing._subscriptions.invoice_changed,
-    "invoice.payment_failed": lambda billing: billing._subscriptions.invoice_changed,
-    "customer.subscription.created": lambda billing: billing._subscriptions.sync,
-    "customer.subscription.updated": lambda billing: billing._subscriptions.sync,
-    "customer.subscription.deleted": lambda billing: billing._subscriptions.sync,
-    "customer.subscription.paused": lambda billing: billing._subscriptions.sync,
-    "customer.subscription.resumed": lambda billing: billing._subscriptions.sync,
-    "customer.updated": lambda billing: billing._subscriptions.customer_changed,
-    "customer.deleted": lambda billing: billing._subscriptions.customer_gone,
+    "checkout.session.completed": lambda billing: _of_purchase(billing._fulfilment.fulfil),
+    "checkout.session.async_payment_succeeded": lambda billing: _of_purchase(billing._fulfilment.fulfil),
+    "checkout.session.async_payment_failed": lambda billing: _of_purchase(billing._fulfilment.payment_failed),
+    "checkout.session.expired": lambda billing: _of_purchase(billing._fulfilment.fulfil),
+    "charge.refunded": lambda billing: _of_purchase(billing._clawbacks.of_charge),
+    "charge.dispute.created": lambda billing: _of_purchase(billing._clawbacks.of_dispute),
+    "charge.dispute.updated": lambda billing: _of_purchase(billing._clawbacks.of_dispute),
+    "charge.dispute.funds_withdrawn": lambda billing: _of_purchase(billing._clawbacks.of_dispute),
+    "charge.dispute.funds_reinstated": lambda billing: _of_purchase(billing._clawbacks.of_dispute),
+    "charge.dispute.closed": lambda billing: _of_purchase(billing._clawbacks.of_dispute),
+    "refund.created": lambda billing: _of_purchase(billing._clawbacks.of_refund),
+    "refund.updated": lambda billing: _of_purchase(billing._clawbacks.of_refund),
+    "refund.failed": lambda billing: _of_purchase(billing._clawbacks.of_refund),
+    "radar.early_fraud_warning.created": lambda billing: _of_purchase(billing._clawbacks.of_warning),
+    "invoice.paid": lambda billing: _of_account(billing._subscriptions.invoice_changed),
+    "invoice.payment_failed": lambda billing: _of_account(billing._subscriptions.invoice_changed),
+    "customer.subscription.created": lambda billing: _of_account(billing._subscriptions.sync),
+    "customer.subscription.updated": lambda billing: _of_account(billing._subscriptions.sync),
+    "customer.subscription.deleted": lambda billing: _of_account(billing._subscriptions.sync),
+    "customer.subscription.paused": lambda billing: _of_account(billing._subscriptions.sync),
+    "customer.subscription.resumed": lambda billing: _of_account(billing._subscriptions.sync),
+    "customer.updated": lambda billing: _of_account(billing._subscriptions.customer_changed),
+    "customer.deleted": lambda billing: _of_account(billing._subscriptions.customer_gone),
 }
 
 HANDLED_EVENTS = tuple(_ACTS)
 """The events that the webhook endpoint at Stripe has to send."""
+
+
+def _of_purchase(act: Callable[[str], Awaitable[Purchase | None]]) -> Handler:
+    async def handle(id: str) -> About:
+        purchase = await act(id)
+        return About() if purchase is None else About(purchase.account_id, purchase.id)
+
+    return handle
+
+
+def _of_account(act: Callable[[str], Awaitable[str | None]]) -> Handler:
+    async def handle(id: str) -> About:
+        return About(await act(id))
+
+    return handle

@@ -39,9 +39,15 @@ class Customers:
         query = select(customers.c.stripe_customer_id).where(customers.c.account_id == account_id)
         return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
 
-    async def is_known(self, stripe_customer_id: str) -> bool:
-        """Whether our own books say whose customer that is."""
-        return await self._kept(stripe_customer_id) is not None
+    async def kept(self, stripe_customer_id: str) -> str | None:
+        """The account that a customer of Stripe belongs to by our own books."""
+        query = union_all(
+            *(
+                select(table.c.account_id).where(table.c.stripe_customer_id == stripe_customer_id)
+                for table in (customers, other_customers)
+            )
+        ).limit(1)
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
 
     async def account_of(self, stripe_customer_id: str) -> str | None:
         """The account that a customer of Stripe belongs to, if it is one of ours.
@@ -49,7 +55,7 @@ class Customers:
         One that we do not know belongs to the account that its metadata names: only whoever has the secret
         key can write that. It is kept.
         """
-        known = await self._kept(stripe_customer_id)
+        known = await self.kept(stripe_customer_id)
         if known is not None:
             return known
         customer = await self._api.customer(stripe_customer_id)
@@ -100,15 +106,6 @@ class Customers:
         account_id = await self._database.write(put_aside)
         if account_id is not None:
             log.warning("customer_deleted", account_id=account_id, stripe_customer_id=stripe_customer_id)
-
-    async def _kept(self, stripe_customer_id: str) -> str | None:
-        query = union_all(
-            *(
-                select(table.c.account_id).where(table.c.stripe_customer_id == stripe_customer_id)
-                for table in (customers, other_customers)
-            )
-        ).limit(1)
-        return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
 
     def _remember(self, connection: Connection, account_id: str, stripe_customer_id: str) -> None:
         connection.execute(

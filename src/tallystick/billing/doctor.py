@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from tallystick.billing.diagnosis import Finding, Identity, Inbox, Seen, Unseen, diagnose
 from tallystick.billing.errors import StripeRejected, StripeUnavailable
-from tallystick.billing.inbox_table import InboxTable
+from tallystick.billing.event_records import EventRecords
 from tallystick.billing.setup import Setup, stripes_words
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.clock import Clock
@@ -87,13 +87,13 @@ class Doctor:
             return Unseen(f"The schema lacks {', '.join(pending)}.", "tallystick migrate", failed=True)
         database = Database.connect(self._url)
         try:
-            table = InboxTable(database)
-            parked, waiting = await table.left_undone(self._clock() - OVERDUE)
-            return Inbox(parked, waiting, await _seen(self._missing(table)) if not_asked is None else not_asked)
+            records = EventRecords(database)
+            parked, waiting = await records.left_undone(self._clock() - OVERDUE)
+            return Inbox(parked, waiting, await _seen(self._missing(records)) if not_asked is None else not_asked)
         finally:
             await database.close()
 
-    async def _missing(self, table: InboxTable) -> int:
+    async def _missing(self, records: EventRecords) -> int:
         now = self._clock()
         created = {"gte": int((now - LOOKED_BACK).timestamp()), "lte": int((now - TAKES_ITS_TIME).timestamp())}
         undelivered = {"delivery_success": False, "created": created, "limit": 100}
@@ -101,7 +101,7 @@ class Doctor:
         events = self._setup.wanted().events
         # Another endpoint of the account may be the one that it could not be delivered to.
         ids = [str(event["id"]) for event in found if event["type"] in events]
-        return len(set(ids) - await table.known(ids))
+        return len(set(ids) - await records.known(ids))
 
 
 async def _seen(look: Awaitable[T]) -> T | Unseen:

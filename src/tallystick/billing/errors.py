@@ -192,6 +192,19 @@ class NeedsOperator(TallystickError):
     code = "needs_operator"
 
 
+class UnknownEvent(Refusal):
+    """No such event in the inbox."""
+
+    code = "unknown_event"
+
+    def __init__(self, event_ids: list[str]) -> None:
+        super().__init__(
+            f"There is no such event here: {', '.join(event_ids)}. Nothing was changed. Events are kept for a while "
+            "after they were worked; what Stripe sent and is not here is found by: tallystick reconcile",
+            events=event_ids,
+        )
+
+
 class WebhookRefused(TallystickError):
     """A webhook that was not taken. Nothing was stored, nothing was changed (S26)."""
 

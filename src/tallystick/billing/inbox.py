@@ -4,13 +4,15 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from tallystick.billing.errors import NeedsOperator
-from tallystick.billing.inbox_table import Arrival, EventStatus, InboxTable, LeasedEvent, Outcome, StoredEvent
+from tallystick.billing.event_records import EventRecords
+from tallystick.billing.inbox_table import Arrival, EventStatus, InboxTable, LeasedEvent, Outcome
 from tallystick.billing.together import Together
 from tallystick.billing.webhooks import VerifiedEvent
 from tallystick.clock import Clock
@@ -35,8 +37,17 @@ tried again for as long as it takes, and soon after."""
 POLL_SECONDS = 1.0
 """How often to look for events whose time has come; new ones wake the worker at once."""
 
-Handler = Callable[[str], Awaitable[Any]]
-"""Acts on an event, given the id of the object it is about."""
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Whom and what an event was found to be about."""
+
+    account_id: str | None = None
+    purchase_id: str | None = None
+
+
+Handler = Callable[[str], Awaitable[About]]
+"""Acts on an event, given the id of the object it is about. Answers what it was found to be about."""
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +57,7 @@ class Inbox:
 
     def __init__(self, database: Database, handlers: Mapping[str, Handler], clock: Clock) -> None:
         self._table = InboxTable(database)
+        self._records = EventRecords(database)
         self._handlers = handlers
         self._clock = clock
         self._wake = asyncio.Event()
@@ -66,10 +78,6 @@ class Inbox:
     def handles(self, type: str) -> bool:
         """Whether anybody acts on events of that type."""
         return type in self._handlers
-
-    async def known(self, ids: Sequence[str]) -> set[str]:
-        """Which of these events are here already."""
-        return await self._table.known(ids)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work events until `stopping` is set; what is under way then is finished first."""
@@ -97,13 +105,20 @@ class Inbox:
         await asyncio.gather(*(self._work_out(event) for event in due))
         return len(due)
 
+    async def replay(self, ids: Sequence[str]) -> None:
+        """Work events again, now, whatever became of them; safe at any time, as often as one likes.
+
+        One that nobody handles stays as it is. One that fails is tried again like any other that has just come.
+        """
+        for start in range(0, len(ids), AT_ONCE):
+            some = await self._records.of(ids[start : start + AT_ONCE])
+            handled = [event.id for event in some.values() if event.type in self._handlers]
+            taken = await self._table.take_again(handled, self._clock() + LEASE)
+            await asyncio.gather(*(self._work_out(event) for event in taken))
+
     async def close(self) -> None:
         """Wait for what is being written."""
         await self._writes.close()
-
-    async def latest(self, limit: int, status: EventStatus | None = None) -> list[StoredEvent]:
-        """Events, newest first, of one status if it is given."""
-        return await self._table.latest(limit, status)
 
     def _slots(self) -> int:
         return FEW_AT_ONCE if asyncio.get_running_loop().time() < self._slow_until else AT_ONCE
@@ -121,12 +136,19 @@ class Inbox:
             # Then its lease runs out, and it is acted on again.
             log.warning("outcome_not_kept", event_id=event.id, reason=error.code)
 
+    async def _handle(self, event: LeasedEvent) -> About:
+        id = object_id(event.payload)
+        if id is None:
+            raise NeedsOperator("It does not say what it is about, so nothing can be looked at. Nothing was changed.")
+        return await self._handlers[event.type](id)
+
     async def _act(self, event: LeasedEvent) -> Outcome:
         problem: str | None = None
         park = event.attempts >= MOST_ATTEMPTS
         longest = LONGEST_PAUSE
+        about = About()
         try:
-            await self._handlers[event.type](_object_id(event.payload))
+            about = await self._handle(event)
         except NeedsOperator as error:
             problem, park = error.message, True
         except Unavailable as error:
@@ -139,17 +161,20 @@ class Inbox:
             problem = type(error).__name__
         now = self._clock()
         if problem is None:
-            return Outcome(event.id, event.attempts, EventStatus.DONE, now)
-        if park:
+            status, due_at = EventStatus.DONE, None
+        elif park:
             log.error("event_parked", event_id=event.id, type=event.type, problem=problem)
-            return Outcome(event.id, event.attempts, EventStatus.PARKED, now, problem=problem)
-        log.warning("event_postponed", event_id=event.id, type=event.type, problem=problem)
-        pause = min(longest, timedelta(seconds=2 ** min(event.attempts - 1, 12)))
-        return Outcome(event.id, event.attempts, EventStatus.PENDING, now, now + pause, problem)
+            status, due_at = EventStatus.PARKED, None
+        else:
+            log.warning("event_postponed", event_id=event.id, type=event.type, problem=problem)
+            pause = min(longest, timedelta(seconds=2 ** min(event.attempts - 1, 12)))
+            status, due_at = EventStatus.PENDING, now + pause
+        return Outcome(event.id, event.lease, status, now, due_at, problem, about.account_id, about.purchase_id)
 
 
-def _object_id(payload: str) -> str:
-    id: str = json.loads(payload)["data"]["object"]["id"]
+def object_id(payload: str) -> str | None:
+    """The id of the object that an event is about; None for the few that are about something without one."""
+    id: str | None = json.loads(payload)["data"]["object"].get("id")
     return id
 
 

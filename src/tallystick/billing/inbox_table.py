@@ -1,15 +1,16 @@
-"""The inbox's table: events as they arrived, who works on them, and what became of them (S27, S28).
+"""The inbox's table as its workers use it: events as they arrived, who works on them, and what became of them
+(S27, S28). What an operator reads of it is in `event_records`.
 
 Knows nothing of what an event means, or of who acts on it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.database.engine import Database
@@ -29,18 +30,6 @@ class EventStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event in the inbox, for an operator to look at."""
-
-    id: str
-    type: str
-    status: EventStatus
-    attempts: int
-    last_error: str | None
-    received_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Arrival:
     """An event to keep. Without `due_at` it is only kept."""
 
@@ -54,36 +43,52 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class LeasedEvent:
-    """An event that one worker has for a while. `attempts` counts this one, and names the lease."""
+    """An event that one worker has for a while. `attempts` counts this one; `lease` is the number of the lease."""
 
     id: str
     type: str
     payload: str
     attempts: int
+    lease: int
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of working an event under the lease number `attempts`. With `due_at` it is tried again then."""
+    """What came of working an event under the lease of that number. With `due_at` it is tried again then.
+
+    `account_id` and `purchase_id` are whom and what it was found to be about, as far as that is known.
+    """
 
     id: str
-    attempts: int
+    lease: int
     status: EventStatus
     at: datetime
     due_at: datetime | None = None
     problem: str | None = None
+    account_id: str | None = None
+    purchase_id: str | None = None
 
 
 _FINISH = (
     update(stripe_events)
-    # Every lease counts one attempt, so a worker whose lease ran out does not overwrite what another one did.
-    .where(stripe_events.c.id == bindparam("event"), stripe_events.c.attempts == bindparam("lease"))
+    # Every lease has a number of its own, so a worker whose lease ran out does not overwrite what another one did.
+    .where(stripe_events.c.id == bindparam("event"), stripe_events.c.lease == bindparam("of_lease"))
     .values(
         status=bindparam("new_status"),
         due_at=bindparam("new_due_at"),
         last_error=bindparam("problem"),
         finished_at=bindparam("new_finished_at"),
+        account_id=func.coalesce(bindparam("of_account"), stripe_events.c.account_id),
+        purchase_id=func.coalesce(bindparam("of_purchase"), stripe_events.c.purchase_id),
     )
+)
+
+_LEASED = (
+    stripe_events.c.id,
+    stripe_events.c.type,
+    stripe_events.c.payload,
+    stripe_events.c.attempts,
+    stripe_events.c.lease,
 )
 
 
@@ -133,8 +138,8 @@ class InboxTable:
         take = (
             update(stripe_events)
             .where(stripe_events.c.id.in_(select(taken.c.id)))
-            .values(due_at=until, attempts=stripe_events.c.attempts + 1)
-            .returning(stripe_events.c.id, stripe_events.c.type, stripe_events.c.payload, stripe_events.c.attempts)
+            .values(due_at=until, attempts=stripe_events.c.attempts + 1, lease=stripe_events.c.lease + 1)
+            .returning(*_LEASED)
         )
         if self._database.dialect == "sqlite" and not await self._database.read(
             lambda connection: connection.execute(select(due.exists())).scalar_one()
@@ -145,27 +150,30 @@ class InboxTable:
             lambda connection: [LeasedEvent(*row) for row in connection.execute(take)], QUEUE
         )
 
-    async def known(self, ids: Sequence[str]) -> set[str]:
-        """Which of these events are here already."""
-        query = select(stripe_events.c.id).where(stripe_events.c.id.in_(ids))
-        return await self._database.read(lambda connection: set(connection.execute(query).scalars()))
+    async def take_again(self, ids: Collection[str], until: datetime) -> list[LeasedEvent]:
+        """Take these events, whatever became of them; nobody else gets them before `until`.
 
-    async def left_undone(self, due_before: datetime) -> tuple[int, int]:
-        """How many events are parked, and how many were due before an instant and nobody took them."""
-        parked = select(func.count()).where(stripe_events.c.status == EventStatus.PARKED)
-        waiting = select(func.count()).where(stripe_events.c.due_at < due_before)
-        return await self._database.read(
-            lambda connection: (connection.scalar(parked) or 0, connection.scalar(waiting) or 0)
+        Their tries are counted from 1 again, under the next lease: whoever still has an earlier one is too late.
+        """
+        take = (
+            update(stripe_events)
+            .where(stripe_events.c.id == bindparam("event"))
+            .values(
+                status=EventStatus.PENDING,
+                attempts=1,
+                lease=stripe_events.c.lease + 1,
+                due_at=until,
+                finished_at=None,
+            )
+            .returning(*_LEASED)
         )
 
-    async def latest(self, limit: int, status: EventStatus | None = None) -> list[StoredEvent]:
-        """Events, newest first, of one status if it is given."""
-        query = select(stripe_events).order_by(stripe_events.c.received_at.desc()).limit(limit)
-        if status is not None:
-            query = query.where(stripe_events.c.status == status)
-        return await self._database.read(
-            lambda connection: [_stored(row) for row in connection.execute(query).mappings()]
-        )
+        def write(connection: Connection) -> list[LeasedEvent]:
+            # One after another in the order of their ids, so that two processes never wait for each other.
+            found = [connection.execute(take, {"event": id}).one_or_none() for id in sorted(ids)]
+            return [LeasedEvent(*row) for row in found if row is not None]
+
+        return await self._database.write(write, QUEUE)
 
 
 def _arrival_row(arrival: Arrival) -> Mapping[str, Any]:
@@ -186,20 +194,11 @@ def _arrival_row(arrival: Arrival) -> Mapping[str, Any]:
 def _finish_row(outcome: Outcome) -> Mapping[str, Any]:
     return {
         "event": outcome.id,
-        "lease": outcome.attempts,
+        "of_lease": outcome.lease,
         "new_status": outcome.status,
         "new_due_at": outcome.due_at,
         "problem": outcome.problem,
         "new_finished_at": outcome.at if outcome.due_at is None else None,
+        "of_account": outcome.account_id,
+        "of_purchase": outcome.purchase_id,
     }
-
-
-def _stored(row: RowMapping) -> StoredEvent:
-    return StoredEvent(
-        row["id"],
-        row["type"],
-        EventStatus(row["status"]),
-        row["attempts"],
-        row["last_error"],
-        row["received_at"],
-    )

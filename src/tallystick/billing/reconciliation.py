@@ -17,6 +17,7 @@ from tallystick.billing import differences
 from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.differences import Books, Difference, Kind
 from tallystick.billing.errors import StripeRejected
+from tallystick.billing.event_records import EventRecords
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import Inbox
 from tallystick.billing.purchases import Purchase, Purchases
@@ -67,6 +68,7 @@ class Reconciliation:
         clawbacks: Clawbacks,
         subscriptions: Subscriptions,
         inbox: Inbox,
+        events: EventRecords,
         walks: Walks,
     ) -> None:
         self._api = api
@@ -76,6 +78,7 @@ class Reconciliation:
         self._clawbacks = clawbacks
         self._subscriptions = subscriptions
         self._inbox = inbox
+        self._events = events
         self._walks = walks
 
     async def run(self, walk: Walk, *, max_calls: int = MAX_CALLS, watch: Watch = lambda *_: None) -> Report:
@@ -167,11 +170,11 @@ class Reconciliation:
 
     async def _not_received(self, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
         handled = [event for event in page if self._inbox.handles(event["type"])]
-        known = await self._inbox.known([event["id"] for event in handled])
+        known = await self._events.known([event["id"] for event in handled])
         return [event for event in handled if event["id"] not in known]
 
     async def _event(self, event: dict[str, Any]) -> _Found:
-        if await self._inbox.known([event["id"]]):
+        if await self._events.known([event["id"]]):
             return _Found(None)
         what = f"Stripe sent {event['type']} about {event['data']['object'].get('id')}, and it never arrived here."
         return _Found(Difference(Kind.EVENT_NOT_RECEIVED, event["id"], None, what))

@@ -48,28 +48,33 @@ class Subscriptions:
         found = await self._table.of_account(account_id)
         return found[0] if found else None
 
-    async def invoice_changed(self, invoice_id: str) -> None:
+    # Each of these answers whose account it is, None when it is no business of ours.
+
+    async def invoice_changed(self, invoice_id: str) -> str | None:
         """An invoice was paid, or could not be: look at its subscription, if it has one."""
         invoice = await self._api.invoice(invoice_id)
         subscription_id = subscription_of(invoice)
-        if subscription_id is not None:
-            await self.sync(subscription_id, invoice)
+        return None if subscription_id is None else await self.sync(subscription_id, invoice)
 
-    async def customer_gone(self, stripe_customer_id: str) -> None:
+    async def customer_gone(self, stripe_customer_id: str) -> str | None:
         """A customer was deleted at Stripe, and every subscription with it. The account's next checkout makes a new one."""
         await self._customers.forget(stripe_customer_id)
         for subscription in await self._table.of_customer(stripe_customer_id):
             await self.sync(subscription.id)
+        return await self._customers.kept(stripe_customer_id)
 
-    async def customer_changed(self, stripe_customer_id: str) -> None:
+    async def customer_changed(self, stripe_customer_id: str) -> str | None:
         """A customer was changed at Stripe: it may have become one of ours, and its subscriptions with it."""
-        if await self._customers.is_known(stripe_customer_id):
-            return
-        if await self._customers.account_of(stripe_customer_id) is not None:
+        known = await self._customers.kept(stripe_customer_id)
+        if known is not None:
+            return known
+        account_id = await self._customers.account_of(stripe_customer_id)
+        if account_id is not None:
             for subscription in await self._api.subscriptions_of(stripe_customer_id):
                 await self.sync(subscription["id"])
+        return account_id
 
-    async def sync(self, subscription_id: str, invoice: dict[str, Any] | None = None) -> None:
+    async def sync(self, subscription_id: str, invoice: dict[str, Any] | None = None) -> str | None:
         """Bring the account to what its subscription and its invoices at Stripe say now.
 
         `invoice` is one that is to be looked at even if it is not among the newest.
@@ -79,7 +84,7 @@ class Subscriptions:
             look = await self._latest_look(subscription_id, invoice)
             if look is None:
                 log.info("subscription_not_ours", subscription_id=subscription_id)
-                return
+                return None
             seen = look.seen
             carrier = await self.of_account(seen.account_id)
             other = carrier if carrier is not None and carrier.is_live and carrier.id != seen.id else None
@@ -91,6 +96,7 @@ class Subscriptions:
         if other is not None and not seen.is_live:
             # What the other one paid for may have waited for this one to end.
             await self.sync(other.id)
+        return seen.account_id
 
     async def standing(self, subscription_id: str) -> "Standing | None":
         """How an account stands to what its subscription at Stripe says now. Changes nothing; None when not ours."""

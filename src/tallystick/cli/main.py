@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from tallystick.catalogue_file import default_catalogue
-from tallystick.cli import accounts, archive, keys, migrate, reconcile, refunds, stripe_doctor, stripe_setup
+from tallystick.cli import accounts, archive, events, keys, migrate, reconcile, refunds, stripe_doctor, stripe_setup
 from tallystick.cli.running import exits_cleanly
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ stripe_app = typer.Typer(
     name="stripe", no_args_is_help=True, help="Set up your account at Stripe, and see whether all is well."
 )
 app.add_typer(stripe_app)
+app.add_typer(events.app)
 
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
 Key = Annotated[

@@ -278,12 +278,32 @@ stripe_events = Table(
     Column("payload", Text, nullable=False),
     Column("received_at", Instant, nullable=False),
     Column("status", Text, nullable=False),
+    # How often it was tried since it came, or was last replayed.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # The number of the latest lease on it. It only ever goes up.
+    Column("lease", BigInteger, nullable=False, server_default=text("0")),
     # When it may be worked next, which is also when a lease on it runs out; null when it is finished.
     Column("due_at", Instant, nullable=True),
     Column("last_error", Text, nullable=True),
     Column("finished_at", Instant, nullable=True),
+    # Whom and what it was found to be about.
+    Column("account_id", Text, nullable=True),
+    Column("purchase_id", Text, nullable=True),
+    # Of a thin event: the snapshot event that tells the same.
+    Column("snapshot_event", Text, nullable=True),
     Index(None, "due_at"),
+    Index(None, "status", "received_at"),
+    Index(None, "snapshot_event"),
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    # Webhooks and return visits that were refused: how many for each reason in each hour, and the last of them.
+    Column("hour", Instant, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", Instant, nullable=False),
 )
 
 users = Table(

@@ -35,6 +35,7 @@ STATUSES = {
     "unknown_pack": 404,
     "unknown_plan": 404,
     "unknown_entry": 404,
+    "unknown_event": 404,
     "unknown_api_key": 404,
     "not_found": 404,
     "already_on_plan": 409,
