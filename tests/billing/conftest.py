@@ -82,6 +82,9 @@ class Shop:
         executable = text(statement) if isinstance(statement, str) else statement
         await self.database.write(lambda connection: connection.execute(executable))
 
+    async def number(self, query: str) -> int:
+        return int(await self.database.read(lambda connection: connection.execute(text(query)).scalar_one()))
+
     async def assert_proven(self) -> None:
         assert (await verify(self.ledger)).differences == []
 

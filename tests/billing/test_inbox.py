@@ -16,7 +16,6 @@ from tallystick.billing.errors import (
     SignatureStale,
     WebhookNotConfigured,
     WebhookRefused,
-    WrongMode,
 )
 from tallystick.billing.inbox import AT_ONCE, MOST_ATTEMPTS
 from tallystick.billing.stripe_api import BillingSettings
@@ -74,7 +73,6 @@ def test_s26_several_secrets_are_accepted_while_one_is_being_rolled() -> None:
         (b"\xff\xfe", signed()[1], SignatureInvalid),
         (*signed(secret="whsec_forged"), SignatureInvalid),
         (*signed(at=NOW - 301), SignatureStale),
-        (*signed({**EVENT, "livemode": True}), WrongMode),
         (*signed([]), NotAnEvent),
         (*signed({"object": "event"}), NotAnEvent),
         (*signed({**EVENT, "data": {}}), NotAnEvent),
@@ -96,9 +94,21 @@ def test_s26_everything_else_is_refused_with_its_own_code(
     assert "Nothing was changed" in refused.value.message
 
 
-def test_s26_a_test_event_is_refused_in_live_mode() -> None:
-    with pytest.raises(WrongMode):
-        check(*signed(), BillingSettings("sk_live_1", (SECRET,), "https://shop.test"))
+@pytest.mark.parametrize(
+    ("key", "event", "code"),
+    [
+        ("sk_test_1", {**EVENT, "livemode": True}, "wrong_mode"),
+        ("sk_live_1", EVENT, "wrong_mode"),
+        ("sk_test_1", {**EVENT, "account": "acct_1"}, "other_account"),
+        ("sk_test_1", {**EVENT, "account": ["acct_1"]}, "other_account"),
+        ("sk_test_1", {**EVENT, "account": None}, None),
+    ],
+)
+def test_s26_an_event_of_the_other_mode_or_of_another_account_is_told_as_not_ours(
+    key: str, event: dict[str, Any], code: str | None
+) -> None:
+    found = verify(*signed(event), BillingSettings(key, (SECRET,), "https://shop.test"), CLOCK).not_ours
+    assert (found and found.code) == code
 
 
 def test_s26_without_a_secret_every_webhook_is_refused() -> None:

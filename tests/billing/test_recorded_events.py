@@ -60,7 +60,10 @@ async def test_s28_every_recorded_event_is_acted_on_kept_or_refused_for_a_stated
         if not await waiting(shop):
             break
     for stored in await shop.billing.latest_events(1000):
-        found[ids[stored.id]] = KEPT if stored.status is EventStatus.IGNORED else ACTED_ON
+        if stored.status is EventStatus.REFUSED:
+            found[ids[stored.id]] = f"refused: {str(stored.last_error).partition(':')[0]}"
+        else:
+            found[ids[stored.id]] = KEPT if stored.status is EventStatus.IGNORED else ACTED_ON
         # What acted on it and could not go on says so in words; what stumbled would leave a bare class name.
         assert stored.last_error is None or " " in stored.last_error, (ids[stored.id], stored.last_error)
     assert found == {name: expected(name, body) for name, body in everything().items()}

@@ -11,6 +11,7 @@ from tallystick.billing.event_records import StoredEvent
 from tallystick.billing.inbox_table import EventStatus
 from tallystick.billing.purchases import Purchase, PurchaseStatus
 from tallystick.billing.refunds import Refund, RefundQuote, RefundStatus
+from tallystick.billing.refusals import Refused
 from tallystick.billing.report import Report
 from tallystick.billing.setup import Setup, can_be_reached, writes
 from tallystick.billing.setup_plan import Plan as SetupPlan
@@ -34,6 +35,7 @@ __all__ = [
     "Refund",
     "RefundQuote",
     "RefundStatus",
+    "Refused",
     "Report",
     "Setup",
     "SetupPlan",

@@ -10,7 +10,7 @@ import structlog
 from tallystick.billing.checkout import Checkout, StartedCheckout
 from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.customers import Customers
-from tallystick.billing.errors import NeedsOperator, StripeRejected, UnknownPurchase
+from tallystick.billing.errors import NeedsOperator, StripeRejected, UnknownPurchase, WebhookRefused
 from tallystick.billing.event_desk import EventDesk, EventStory
 from tallystick.billing.event_records import EventRecords, Sought, StoredEvent
 from tallystick.billing.fulfilment import Fulfilment
@@ -20,6 +20,7 @@ from tallystick.billing.portal import Portal
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
 from tallystick.billing.reconciliation import MAX_CALLS, Reconciliation, Watch
 from tallystick.billing.refunds import Refund, RefundQuote, Refunds
+from tallystick.billing.refusals import Refusals, Refused
 from tallystick.billing.report import Report
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.billing.subscription_table import Subscription, SubscriptionTable
@@ -35,6 +36,12 @@ from tallystick.periodically import periodically
 
 RESUME_SECONDS = 30
 """How often to look for refunds that a crash or an outage left half-way."""
+
+COUNT_SECONDS = 5
+"""How often what was refused is written down."""
+
+LOOK_BACK = timedelta(days=7)
+"""How far back an operator is shown what was refused."""
 
 RECONCILE_EVERY = timedelta(hours=6)
 """How often a running service reconciles."""
@@ -67,7 +74,8 @@ class Billing:
         self._subscriptions = Subscriptions(self._api, table, ledger, catalogue, customers, clock)
         self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, clock)
         self._events = EventRecords(database)
-        self._desk = EventDesk(self._events, self._inbox, self._purchases, ledger)
+        self._desk = EventDesk(settings, self._events, self._inbox, self._purchases, ledger)
+        self._refusals = Refusals(database, clock)
         self._walks = Walks(database, clock)
         self._reconciliation = Reconciliation(
             self._api,
@@ -84,6 +92,8 @@ class Billing:
     async def close(self) -> None:
         """Finish what is being written, and close the connections to Stripe."""
         await self._inbox.close()
+        with suppress(Unavailable):
+            await self._refusals.keep()
         await self._api.close()
 
     # Buying
@@ -126,6 +136,7 @@ class Billing:
             with suppress(StripeRejected, NeedsOperator):
                 purchase = await self._fulfilment.fulfil(checkout_session_id)
         if purchase is None or purchase.account_id != account_id:
+            self._refusals.count(UnknownPurchase.code)
             raise UnknownPurchase
         return purchase
 
@@ -198,6 +209,7 @@ class Billing:
         """Act on stored events, finish refunds that were left half-way, and reconcile, until `stopping` is set."""
         await asyncio.gather(
             self._inbox.run(stopping),
+            periodically("refusals", self._refusals.keep, COUNT_SECONDS, stopping),
             periodically("refunds", self._refunds.resume, RESUME_SECONDS, stopping),
             periodically(
                 "reconciliation",
@@ -214,9 +226,17 @@ class Billing:
     async def receive_webhook(self, body: bytes, signature: str | None) -> None:
         """Verify an event and store it; it is acted on at once, but not before this returns (S26, S27).
 
-        Raises WebhookRefused; then nothing was stored.
+        One of another account or of the other mode is stored as refused. Raises WebhookRefused; then nothing was
+        stored. Whatever is refused is counted.
         """
-        await self._inbox.store(verify(body, signature, self.settings, self._clock))
+        try:
+            event = verify(body, signature, self.settings, self._clock)
+        except WebhookRefused as error:
+            self._refusals.count(error.code)
+            raise
+        if event.not_ours is not None:
+            self._refusals.count(event.not_ours.code)
+        await self._inbox.store(event)
 
     async def work_inbox(self) -> int:
         """Act once on what is due. Returns how many events there were."""
@@ -246,6 +266,10 @@ class Billing:
         `account_id` finds those that were found to be about that account, `since` those received since then.
         """
         return await self._events.latest(limit, Sought(status, type, account_id, since))
+
+    async def refusals(self, since: datetime | None = None) -> list[Refused]:
+        """What was refused, and how often, for each reason since then; default: in the last seven days."""
+        return await self._refusals.since(since or self._clock() - LOOK_BACK)
 
     async def event_story(self, event_id: str) -> EventStory:
         """One event and what followed from it. Raises UnknownEvent."""

@@ -235,12 +235,6 @@ class SignatureStale(WebhookRefused):
     code = "signature_stale"
 
 
-class WrongMode(WebhookRefused):
-    """A test event for a live service, or the other way round (S26)."""
-
-    code = "wrong_mode"
-
-
 class NotAnEvent(WebhookRefused):
     """A signed body that is not an event of Stripe."""
 

@@ -1,5 +1,6 @@
 """An operator's desk for events: what followed from one, and working it again."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from tallystick.billing.event_records import EventRecords, StoredEvent
 from tallystick.billing.inbox import Inbox, object_id
 from tallystick.billing.inbox_table import EventStatus
 from tallystick.billing.purchases import Purchase, Purchases
+from tallystick.billing.stripe_api import BillingSettings
+from tallystick.billing.webhooks import not_ours
 from tallystick.domain.account import Entry
 from tallystick.ledger import Ledger
 
@@ -34,7 +37,10 @@ class EventStory:
 class EventDesk:
     """Looks into the inbox, and works events again."""
 
-    def __init__(self, records: EventRecords, inbox: Inbox, purchases: Purchases, ledger: Ledger) -> None:
+    def __init__(
+        self, settings: BillingSettings, records: EventRecords, inbox: Inbox, purchases: Purchases, ledger: Ledger
+    ) -> None:
+        self._settings = settings
         self._records = records
         self._inbox = inbox
         self._purchases = purchases
@@ -52,18 +58,23 @@ class EventDesk:
     async def replay(self, event_ids: Sequence[str]) -> list[StoredEvent]:
         """Work events again, through the same idempotent functions; answers what came out, in the order asked.
 
-        Safe at any time, also while they are being worked. One that nobody acts on stays as it is; one that fails
-        again is tried again by itself, and parked after as many tries as a new one. Raises UnknownEvent before
-        any is worked.
+        Safe at any time, also while they are being worked. One that nobody acts on stays as it is, and so does one
+        that was refused, unless the settings have changed and it is ours now. One that fails again is tried again
+        by itself, and parked after as many tries as a new one. Raises UnknownEvent before any is worked.
         """
         wanted = list(dict.fromkeys(event_ids))
-        await self._known(wanted)
-        await self._inbox.replay(wanted)
+        found = await self._known(wanted)
+        await self._inbox.replay([event.id for event in found if await self._is_ours(event)])
         return await self._known(wanted)
 
     async def replay_parked(self) -> list[StoredEvent]:
         """Work all parked events again; answers what came out, oldest first."""
         return await self.replay(await self._records.ids_of(EventStatus.PARKED))
+
+    async def _is_ours(self, event: StoredEvent) -> bool:
+        if event.status is not EventStatus.REFUSED:
+            return True
+        return not_ours(json.loads(await self._records.payload(event.id)), self._settings) is None
 
     async def _known(self, ids: Sequence[str]) -> list[StoredEvent]:
         found = await self._records.of(ids)

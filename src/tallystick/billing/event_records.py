@@ -93,8 +93,9 @@ class EventRecords:
         return str(found)
 
     async def known(self, ids: Sequence[str]) -> set[str]:
-        """Which of these events are here."""
-        query = select(stripe_events.c.id).where(stripe_events.c.id.in_(ids))
+        """Which of these events are here, and were not refused."""
+        taken = stripe_events.c.status != EventStatus.REFUSED
+        query = select(stripe_events.c.id).where(stripe_events.c.id.in_(ids), taken)
         return await self._database.read(lambda connection: set(connection.execute(query).scalars()))
 
     async def left_undone(self, due_before: datetime) -> tuple[int, int]:

@@ -66,11 +66,17 @@ class Inbox:
         self._writes = Together(self._table.write)
 
     async def store(self, event: VerifiedEvent) -> None:
-        """Keep an event. One that is here already is left as it is; one that nobody handles is only kept."""
+        """Keep an event. One that is here already is left as it is, unless it was refused and is not any more.
+
+        One that nobody handles, or that is not ours, is only kept.
+        """
         loop = asyncio.get_running_loop()
         asked, now = loop.time(), self._clock()
-        due_at = now if event.type in self._handlers else None
-        await self._writes.submit(Arrival(event.id, event.type, event.api_version, event.payload, now, due_at))
+        refused = None if event.not_ours is None else f"{event.not_ours.code}: {event.not_ours.message}"
+        due_at = now if event.type in self._handlers and refused is None else None
+        await self._writes.submit(
+            Arrival(event.id, event.type, event.api_version, event.payload, now, due_at, refused)
+        )
         if loop.time() - asked > SLOW_SECONDS:
             self._slow_until = loop.time() + 1
         self._wake.set()

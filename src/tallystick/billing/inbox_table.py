@@ -4,13 +4,13 @@
 Knows nothing of what an event means, or of who acts on it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.database.engine import Database
@@ -27,11 +27,16 @@ class EventStatus(StrEnum):
     DONE = "done"
     IGNORED = "ignored"
     PARKED = "parked"
+    REFUSED = "refused"
+
+
+MOST_REFUSED = 200
+"""How many refused events are kept, the newest; all are counted (`refusals`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event to keep. Without `due_at` it is only kept."""
+    """An event to keep. Without `due_at` it is only kept; `refused` says why it must never be worked."""
 
     id: str
     type: str
@@ -39,6 +44,7 @@ class Arrival:
     payload: str
     received_at: datetime
     due_at: datetime | None
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,19 @@ _FINISH = (
     )
 )
 
+_REFUSED = stripe_events.c.status == EventStatus.REFUSED
+_FORGET_REFUSED = delete(stripe_events).where(
+    _REFUSED,
+    stripe_events.c.received_at
+    < select(stripe_events.c.received_at)
+    .where(_REFUSED)
+    .order_by(stripe_events.c.received_at.desc())
+    .limit(1)
+    .offset(MOST_REFUSED - 1)
+    .scalar_subquery(),
+)
+
+_ARRIVING = ("type", "api_version", "payload", "received_at", "status", "due_at", "last_error", "finished_at")
 _LEASED = (
     stripe_events.c.id,
     stripe_events.c.type,
@@ -98,9 +117,13 @@ class InboxTable:
     def __init__(self, database: Database) -> None:
         self._database = database
         dialect = postgresql if database.dialect == "postgresql" else sqlite
-        self._keep = (
-            dialect.insert(stripe_events).on_conflict_do_nothing(index_elements=["id"]).returning(stripe_events.c.id)
-        )
+        keeping = dialect.insert(stripe_events)
+        self._keep = keeping.on_conflict_do_update(
+            index_elements=["id"],
+            # One that was refused, and is not any more: the settings were mended, and Stripe sent it again.
+            where=_REFUSED & (keeping.excluded.status != EventStatus.REFUSED),
+            set_={name: keeping.excluded[name] for name in _ARRIVING},
+        ).returning(stripe_events.c.id)
 
     async def write(self, changes: Sequence[Arrival | Outcome]) -> list[bool]:
         """Keep arrivals and outcomes in one transaction.
@@ -108,7 +131,7 @@ class InboxTable:
         Answers for each whether it changed something: False for an event that is here already.
         """
         # In the order of their ids, so that two processes never wait for each other.
-        arrivals = sorted((c for c in changes if isinstance(c, Arrival)), key=lambda arrival: arrival.id)
+        arrivals = _each_once(change for change in changes if isinstance(change, Arrival))
         outcomes = sorted((c for c in changes if isinstance(c, Outcome)), key=lambda outcome: outcome.id)
 
         def write(connection: Connection) -> set[str]:
@@ -116,7 +139,11 @@ class InboxTable:
                 connection.execute(_FINISH, [_finish_row(outcome) for outcome in outcomes])
             if not arrivals:
                 return set()
-            return set(connection.execute(self._keep, [_arrival_row(arrival) for arrival in arrivals]).scalars())
+            kept = connection.execute(self._keep, [_arrival_row(arrival) for arrival in arrivals])
+            new = set(kept.scalars())
+            if any(arrival.refused for arrival in arrivals):
+                connection.execute(_FORGET_REFUSED)
+            return new
 
         new = await self._database.write(write, QUEUE)
         answers = []
@@ -176,18 +203,31 @@ class InboxTable:
         return await self._database.write(write, QUEUE)
 
 
+def _each_once(arrivals: Iterable[Arrival]) -> list[Arrival]:
+    """Each event once, in the order of their ids; rather as one that is not refused."""
+    found: dict[str, Arrival] = {}
+    for arrival in arrivals:
+        if arrival.id not in found or found[arrival.id].refused:
+            found[arrival.id] = arrival
+    return [found[id] for id in sorted(found)]
+
+
 def _arrival_row(arrival: Arrival) -> Mapping[str, Any]:
-    handled = arrival.due_at is not None
+    if arrival.refused is not None:
+        status = EventStatus.REFUSED
+    else:
+        status = EventStatus.IGNORED if arrival.due_at is None else EventStatus.PENDING
     return {
         "id": arrival.id,
         "type": arrival.type,
         "api_version": arrival.api_version,
         "payload": arrival.payload,
         "received_at": arrival.received_at,
-        "status": EventStatus.PENDING if handled else EventStatus.IGNORED,
+        "status": status,
         "attempts": 0,
         "due_at": arrival.due_at,
-        "finished_at": None if handled else arrival.received_at,
+        "last_error": arrival.refused,
+        "finished_at": arrival.received_at if arrival.due_at is None else None,
     }
 
 

@@ -15,7 +15,6 @@ from tallystick.billing.errors import (
     SignatureMissing,
     SignatureStale,
     WebhookNotConfigured,
-    WrongMode,
 )
 from tallystick.billing.stripe_api import BillingSettings
 from tallystick.clock import Clock
@@ -29,17 +28,29 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class NotOurs:
+    """Why an event is never acted on, though Stripe signed it."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedEvent:
-    """An event that Stripe signed, as it came."""
+    """An event that Stripe signed, as it came; kept, and not acted on, when it is `not_ours`."""
 
     id: str
     type: str
     api_version: str | None
     payload: str
+    not_ours: NotOurs | None = None
 
 
 def verify(body: bytes, signature: str | None, settings: BillingSettings, clock: Clock) -> VerifiedEvent:
-    """Check that Stripe signed `body` lately with one of our secrets, and that it is an event of our mode.
+    """Check that Stripe signed `body` lately with one of our secrets, and that it is an event.
+
+    One of the other mode or of another account is told as such: sending it again would not help, so Stripe is not
+    asked to.
 
     Raises a WebhookRefused with the reason; nothing has been stored then.
     """
@@ -61,13 +72,28 @@ def verify(body: bytes, signature: str | None, settings: BillingSettings, clock:
             "If this is a new event, check the clocks."
         )
     event = _read(body)
-    if event["livemode"] is not settings.livemode:
-        log.warning("webhook_wrong_mode", event_id=event["id"])
-        raise WrongMode(
-            f"This is a {'live' if event['livemode'] else 'test'} mode event, and this service runs in "
-            f"{'live' if settings.livemode else 'test'} mode. Nothing was changed."
+    found = not_ours(event, settings)
+    if found is not None:
+        log.warning("webhook_not_ours", event_id=event["id"], reason=found.code)
+    return VerifiedEvent(event["id"], event["type"], event.get("api_version"), body.decode(), found)
+
+
+def not_ours(event: dict[str, Any], settings: BillingSettings) -> NotOurs | None:
+    """Why an event must not be acted on here: it is of another account, or of the other mode (S26)."""
+    if event.get("account") is not None:
+        return NotOurs(
+            "other_account",
+            f"This is an event of account {event['account']!s:.100}, which is connected to ours. Nothing was changed. "
+            "Let the endpoint listen to events of your own account alone.",
         )
-    return VerifiedEvent(event["id"], event["type"], event.get("api_version"), body.decode())
+    if event["livemode"] is not settings.livemode:
+        return NotOurs(
+            "wrong_mode",
+            f"This is a {'live' if event['livemode'] else 'test'} mode event, and this service runs in "
+            f"{'live' if settings.livemode else 'test'} mode. Nothing was changed. Take this address out of that "
+            "mode's webhook endpoints, or use that mode's key.",
+        )
+    return None
 
 
 def _signed_at(signature: str) -> int:

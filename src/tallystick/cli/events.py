@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tallystick.billing import EventStatus, EventStory, StoredEvent
+from tallystick.billing import EventStatus, EventStory, Refused, StoredEvent
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
 from tallystick.cli.running import EXIT_REFUSED, exits_cleanly
@@ -80,13 +80,19 @@ async def _list(
 ) -> None:
     async with billing() as room:
         found = await room.latest_events(limit, state, type=type, account_id=account, since=since)
+        refused = await room.refusals(since) if state in (None, EventStatus.REFUSED) else []
     if as_json:
-        print_json({"events": [_plain(event) for event in found]})
+        print_json({"events": [_plain(event) for event in found], "refused": [_plain(each) for each in refused]})
         return
-    if not found:
+    if found:
+        _print(found)
+    else:
         Console().print("No such events.")
-        return
-    _print(found)
+    if refused and state is EventStatus.REFUSED:
+        _print_refused(refused, "since then" if since else "in the last seven days")
+    elif refused:
+        count = sum(each.count for each in refused)
+        Console(highlight=False).print(f"Refused at the door: {count:,}. See them with: --state refused")
 
 
 async def _show(event_id: str, *, as_json: bool) -> None:
@@ -131,6 +137,15 @@ def _print(events: list[StoredEvent]) -> None:
     Console(markup=False).print(table)
 
 
+def _print_refused(refused: list[Refused], when: str) -> None:
+    table = Table(title=f"Refused at the door {when}; only signed ones are listed above", title_justify="left")
+    for name in ("reason", "how often", "last (UTC)", "what it means"):
+        table.add_column(name, overflow="fold", justify="right" if name == "how often" else "left")
+    for each in refused:
+        table.add_row(each.reason, f"{each.count:,}", f"{each.last_at:%Y-%m-%d %H:%M:%S}", each.meaning)
+    Console(markup=False).print(table)
+
+
 def _print_story(story: EventStory) -> None:
     console = Console(markup=False, highlight=False)
     table = Table(title=f"Event {story.event.id}", title_justify="left", show_header=False)
@@ -166,8 +181,8 @@ def _facts(story: EventStory) -> list[tuple[str, Any]]:
     ]
 
 
-def _plain(event: StoredEvent) -> dict[str, Any]:
-    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in asdict(event).items()}
+def _plain(of: StoredEvent | Refused) -> dict[str, Any]:
+    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in asdict(of).items()}
 
 
 def _told(story: EventStory) -> dict[str, Any]:

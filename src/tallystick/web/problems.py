@@ -65,7 +65,6 @@ STATUSES = {
     "signature_missing": 400,
     "signature_invalid": 400,
     "signature_stale": 400,
-    "wrong_mode": 400,
     "not_an_event": 400,
     "stripe_rejected": 502,
     "price_mismatch": 502,

@@ -31,6 +31,8 @@ async def overview(request: Request, site: TheSite, user: Operator, replayed: st
         reconciliation=await billing.latest_reconciliation(),
         disputed=await billing.disputed_purchases(SHOWN),
         parked=await billing.latest_events(SHOWN, EventStatus.PARKED),
+        refused=await billing.refusals(),
+        refused_events=await billing.latest_events(SHOWN, EventStatus.REFUSED),
         pending=await billing.latest_events(SHOWN, EventStatus.PENDING),
         purchases=await billing.latest_purchases(SHOWN),
         replayed=again,
