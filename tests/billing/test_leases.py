@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 def an_event(n: int = 1) -> VerifiedEvent:
-    return VerifiedEvent(f"evt_{n}", KIND, None, f'{{"data": {{"object": {{"id": "in_{n}"}}}}}}')
+    return VerifiedEvent(f"evt_{n}", KIND, None, f'{{"object": "event", "data": {{"object": {{"id": "in_{n}"}}}}}}')
 
 
 async def all_of(database: Database) -> list[StoredEvent]:
@@ -44,7 +45,11 @@ def inbox_with(database: Database, clock: FrozenClock, act: Callable[[str], Awai
         await act(id)
         return About()
 
-    return Inbox(database, {KIND: handle}, clock)
+    return Inbox(database, {KIND: handle}, no_thin_ones, clock)
+
+
+async def no_thin_ones(_: str) -> dict[str, Any]:
+    raise AssertionError("these events are no thin ones")
 
 
 async def test_s27_a_worker_whose_lease_ran_out_does_not_undo_what_another_one_did(

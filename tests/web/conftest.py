@@ -53,7 +53,7 @@ async def park_an_event(house: houses.House) -> str:
     parked = insert(stripe_events).values(
         id="evt_parked",
         type="customer.updated",
-        payload='{"data": {"object": {"id": "cus_none"}}}',
+        payload='{"object": "event", "data": {"object": {"id": "cus_none"}}}',
         received_at=now,
         status=EventStatus.PARKED,
         attempts=12,

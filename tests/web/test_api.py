@@ -1,5 +1,6 @@
 """The API: who may call it, and that everything wrong has its own code and changes nothing."""
 
+import asyncio
 import dataclasses
 import json
 import time
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import stripe
 
 from stripe_sandbox.delivery import signature
+from tallystick.billing import EventStatus, StoredEvent
 from tallystick.cli import customers
 from tallystick.cli.customers import pay
 from tallystick.cli.house import House
@@ -207,6 +210,37 @@ async def test_a_body_that_does_not_say_its_size_is_counted_as_it_comes(browser:
     answer = await browser.post(CHECKOUT, content=chunks(), headers={"Content-Type": "application/json"})
     assert "content-length" not in answer.request.headers
     assert problem(answer) == (413, "body_too_large")
+
+
+async def test_s27_the_sandbox_sends_thin_events_and_snapshots_of_a_purchase_and_it_is_credited_once(
+    house: House, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = stripe.StripeClient("sk_test_1", base_addresses={"api": house.sandbox_url})
+    destination = await client.v2.core.event_destinations.create_async(
+        {
+            "name": "thin",
+            "type": "webhook_endpoint",
+            "event_payload": "thin",
+            "enabled_events": ["v1.checkout.session.completed"],
+            "webhook_endpoint": {"url": house.url + WEBHOOK},
+            "include": ["webhook_endpoint.signing_secret"],
+        }
+    )
+    assert destination.webhook_endpoint is not None
+    billing, theirs = house.credits.billing, str(destination.webhook_endpoint.signing_secret)
+    secrets = (*billing.settings.webhook_secrets, theirs)
+    monkeypatch.setattr(billing, "settings", dataclasses.replace(billing.settings, webhook_secrets=secrets))
+    account_id = await sign_up(browser)
+    await make_plus(house, account_id)
+    await pay((await browser.post(CHECKOUT)).json()["url"], "ann@example.com")
+    told: list[StoredEvent] = []
+    async with asyncio.timeout(30):
+        while len(told) < 2:
+            await asyncio.sleep(0.05)
+            told = await billing.latest_events(10, EventStatus.DONE, type="checkout.session.completed")
+    thin, snapshot = sorted(told, key=lambda event: event.snapshot_event is None)
+    assert (thin.type, thin.snapshot_event) == ("v1.checkout.session.completed", snapshot.id)
+    assert (await house.credits.balance(account_id)).bonus == 200
 
 
 async def test_s28_an_event_that_nobody_handles_is_acknowledged_and_kept(

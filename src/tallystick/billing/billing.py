@@ -72,7 +72,7 @@ class Billing:
         self._clawbacks = Clawbacks(self._api, ledger, self._purchases, self._fulfilment)
         self._refunds = Refunds(database, self._api, ledger, self._purchases, self._clawbacks, clock)
         self._subscriptions = Subscriptions(self._api, table, ledger, catalogue, customers, clock)
-        self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, clock)
+        self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, self._api.thin_event, clock)
         self._events = EventRecords(database)
         self._desk = EventDesk(settings, self._events, self._inbox, self._purchases, ledger)
         self._refusals = Refusals(database, clock)

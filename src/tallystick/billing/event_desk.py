@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from tallystick.billing.errors import UnknownEvent
 from tallystick.billing.event_records import EventRecords, StoredEvent
-from tallystick.billing.inbox import Inbox, object_id
+from tallystick.billing.event_shapes import object_id
+from tallystick.billing.inbox import Inbox
 from tallystick.billing.inbox_table import EventStatus
 from tallystick.billing.purchases import Purchase, Purchases
 from tallystick.billing.stripe_api import BillingSettings
@@ -50,7 +51,7 @@ class EventDesk:
         """One event and what followed from it. Raises UnknownEvent."""
         (event,) = await self._known([event_id])
         payload = await self._records.payload(event.id)
-        about = object_id(payload)
+        about = object_id(json.loads(payload))
         purchase = None if event.purchase_id is None else await self._purchases.get(event.purchase_id)
         entries = await self._entries(event.account_id, {about, event.purchase_id} - {None})
         return EventStory(event, payload, about, purchase, entries)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, func, select, union
 
+from tallystick.billing.event_shapes import types_of
 from tallystick.billing.inbox_table import EventStatus
 from tallystick.database.engine import Database
 from tallystick.database.tables import stripe_events
@@ -21,7 +22,7 @@ class StoredEvent:
 
     `attempts` are the tries since it came, or was last replayed. `due_at` is when it is tried next, or when the
     lease on it runs out; None when it is finished. `account_id` and `purchase_id` are whom and what it was found
-    to be about when it was worked.
+    to be about when it was worked; `snapshot_event` is the snapshot that tells the same as a thin event.
     """
 
     id: str
@@ -35,11 +36,16 @@ class StoredEvent:
     finished_at: datetime | None
     account_id: str | None
     purchase_id: str | None
+    snapshot_event: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """Which events: all that agree with everything that is given. `since` is when they were received at the earliest."""
+    """Which events: all that agree with everything that is given.
+
+    `type` is that of the snapshot event or of its thin twin, and finds both. `since` is when they were received at
+    the earliest.
+    """
 
     status: EventStatus | None = None
     type: str | None = None
@@ -93,9 +99,14 @@ class EventRecords:
         return str(found)
 
     async def known(self, ids: Sequence[str]) -> set[str]:
-        """Which of these events are here, and were not refused."""
+        """Which of these snapshot events are here, or came as thin ones, and were not refused."""
         taken = stripe_events.c.status != EventStatus.REFUSED
-        query = select(stripe_events.c.id).where(stripe_events.c.id.in_(ids), taken)
+        query = union(
+            *(
+                select(name).where(name.in_(ids), taken)
+                for name in (stripe_events.c.id, stripe_events.c.snapshot_event)
+            )
+        )
         return await self._database.read(lambda connection: set(connection.execute(query).scalars()))
 
     async def left_undone(self, due_before: datetime) -> tuple[int, int]:
@@ -115,7 +126,7 @@ class EventRecords:
 def _conditions(sought: Sought) -> list[Any]:
     conditions: list[Any] = []
     if sought.type is not None:
-        conditions.append(stripe_events.c.type == sought.type)
+        conditions.append(stripe_events.c.type.in_(types_of(sought.type)))
     if sought.account_id is not None:
         conditions.append(stripe_events.c.account_id == sought.account_id)
     if sought.since is not None:

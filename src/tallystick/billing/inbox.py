@@ -10,8 +10,9 @@ from typing import Any
 
 import structlog
 
-from tallystick.billing.errors import NeedsOperator
+from tallystick.billing.errors import NeedsOperator, StripeRejected
 from tallystick.billing.event_records import EventRecords
+from tallystick.billing.event_shapes import is_thin, kind_of, object_id
 from tallystick.billing.inbox_table import Arrival, EventStatus, InboxTable, LeasedEvent, Outcome
 from tallystick.billing.together import Together
 from tallystick.billing.webhooks import VerifiedEvent
@@ -49,16 +50,22 @@ class About:
 Handler = Callable[[str], Awaitable[About]]
 """Acts on an event, given the id of the object it is about. Answers what it was found to be about."""
 
+FetchThin = Callable[[str], Awaitable[dict[str, Any]]]
+"""Fetches a thin event from Stripe by its id. Raises StripeRejected when Stripe does not give it."""
+
 log = structlog.get_logger(__name__)
 
 
 class Inbox:
     """Stores events and works them. Several processes may work the same inbox."""
 
-    def __init__(self, database: Database, handlers: Mapping[str, Handler], clock: Clock) -> None:
+    def __init__(
+        self, database: Database, handlers: Mapping[str, Handler], fetch_thin: FetchThin, clock: Clock
+    ) -> None:
         self._table = InboxTable(database)
         self._records = EventRecords(database)
         self._handlers = handlers
+        self._fetch_thin = fetch_thin
         self._clock = clock
         self._wake = asyncio.Event()
         self._slow_until = 0.0
@@ -73,7 +80,7 @@ class Inbox:
         loop = asyncio.get_running_loop()
         asked, now = loop.time(), self._clock()
         refused = None if event.not_ours is None else f"{event.not_ours.code}: {event.not_ours.message}"
-        due_at = now if event.type in self._handlers and refused is None else None
+        due_at = now if self.handles(event.type) and refused is None else None
         await self._writes.submit(
             Arrival(event.id, event.type, event.api_version, event.payload, now, due_at, refused)
         )
@@ -82,8 +89,8 @@ class Inbox:
         self._wake.set()
 
     def handles(self, type: str) -> bool:
-        """Whether anybody acts on events of that type."""
-        return type in self._handlers
+        """Whether anybody acts on events of that type, or of its twin in the other shape."""
+        return kind_of(type) in self._handlers
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work events until `stopping` is set; what is under way then is finished first."""
@@ -118,7 +125,7 @@ class Inbox:
         """
         for start in range(0, len(ids), AT_ONCE):
             some = await self._records.of(ids[start : start + AT_ONCE])
-            handled = [event.id for event in some.values() if event.type in self._handlers]
+            handled = [event.id for event in some.values() if self.handles(event.type)]
             taken = await self._table.take_again(handled, self._clock() + LEASE)
             await asyncio.gather(*(self._work_out(event) for event in taken))
 
@@ -142,19 +149,32 @@ class Inbox:
             # Then its lease runs out, and it is acted on again.
             log.warning("outcome_not_kept", event_id=event.id, reason=error.code)
 
-    async def _handle(self, event: LeasedEvent) -> About:
-        id = object_id(event.payload)
+    async def _whole(self, event: LeasedEvent) -> dict[str, Any]:
+        """An event with all that Stripe has of it: a thin one has to be fetched for that."""
+        sent: dict[str, Any] = json.loads(event.payload)
+        if not is_thin(sent):
+            return sent
+        try:
+            return await self._fetch_thin(event.id)
+        except StripeRejected as error:
+            # Older than Stripe keeps them, or our key may not read events: what was sent, and signed, is enough.
+            log.warning("thin_event_not_fetched", event_id=event.id, problem=error.message)
+            return sent
+
+    async def _handle(self, event: LeasedEvent, whole: dict[str, Any]) -> About:
+        id = object_id(whole)
         if id is None:
             raise NeedsOperator("It does not say what it is about, so nothing can be looked at. Nothing was changed.")
-        return await self._handlers[event.type](id)
+        return await self._handlers[kind_of(event.type)](id)
 
     async def _act(self, event: LeasedEvent) -> Outcome:
         problem: str | None = None
         park = event.attempts >= MOST_ATTEMPTS
         longest = LONGEST_PAUSE
-        about = About()
+        about, whole = About(), dict[str, Any]()
         try:
-            about = await self._handle(event)
+            whole = await self._whole(event)
+            about = await self._handle(event, whole)
         except NeedsOperator as error:
             problem, park = error.message, True
         except Unavailable as error:
@@ -175,13 +195,17 @@ class Inbox:
             log.warning("event_postponed", event_id=event.id, type=event.type, problem=problem)
             pause = min(longest, timedelta(seconds=2 ** min(event.attempts - 1, 12)))
             status, due_at = EventStatus.PENDING, now + pause
-        return Outcome(event.id, event.lease, status, now, due_at, problem, about.account_id, about.purchase_id)
-
-
-def object_id(payload: str) -> str | None:
-    """The id of the object that an event is about; None for the few that are about something without one."""
-    id: str | None = json.loads(payload)["data"]["object"].get("id")
-    return id
+        return Outcome(
+            event.id,
+            event.lease,
+            status,
+            now,
+            due_at,
+            problem,
+            account_id=about.account_id,
+            purchase_id=about.purchase_id,
+            snapshot_event=whole.get("snapshot_event"),
+        )
 
 
 async def _first_of(*waits: Any, seconds: float) -> None:

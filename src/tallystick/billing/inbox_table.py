@@ -62,7 +62,8 @@ class LeasedEvent:
 class Outcome:
     """What came of working an event under the lease of that number. With `due_at` it is tried again then.
 
-    `account_id` and `purchase_id` are whom and what it was found to be about, as far as that is known.
+    `account_id` and `purchase_id` are whom and what it was found to be about, `snapshot_event` the snapshot that
+    tells the same as a thin event; each as far as that is known.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Outcome:
     problem: str | None = None
     account_id: str | None = None
     purchase_id: str | None = None
+    snapshot_event: str | None = None
 
 
 _FINISH = (
@@ -86,6 +88,7 @@ _FINISH = (
         finished_at=bindparam("new_finished_at"),
         account_id=func.coalesce(bindparam("of_account"), stripe_events.c.account_id),
         purchase_id=func.coalesce(bindparam("of_purchase"), stripe_events.c.purchase_id),
+        snapshot_event=func.coalesce(bindparam("of_snapshot"), stripe_events.c.snapshot_event),
     )
 )
 
@@ -241,4 +244,5 @@ def _finish_row(outcome: Outcome) -> Mapping[str, Any]:
         "new_finished_at": outcome.at if outcome.due_at is None else None,
         "of_account": outcome.account_id,
         "of_purchase": outcome.purchase_id,
+        "of_snapshot": outcome.snapshot_event,
     }

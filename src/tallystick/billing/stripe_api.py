@@ -185,6 +185,10 @@ class StripeApi:
         params: Any = {"payment_intent": payment_intent_id, "limit": 10}
         return await _listed(self._client.v1.radar.early_fraud_warnings.list_async(params))
 
+    async def thin_event(self, event_id: str) -> dict[str, Any]:
+        """A thin event with all that is left out when it is delivered. Stripe keeps it for 30 days."""
+        return await _call(self._client.v2.core.events.retrieve_async(event_id))
+
     async def page(
         self, of: str, params: dict[str, Any], after: str | None
     ) -> tuple[list[dict[str, Any]], str | None]:

@@ -1,7 +1,6 @@
 """The door for Stripe's events: verified on the raw body, then stored, and only then acted on (S26, S27)."""
 
 import json
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,13 +15,12 @@ from tallystick.billing.errors import (
     SignatureStale,
     WebhookNotConfigured,
 )
+from tallystick.billing.event_shapes import is_event, other_account
 from tallystick.billing.stripe_api import BillingSettings
 from tallystick.clock import Clock
 
 TOLERANCE = timedelta(seconds=300)
 """How old a signature may be (S26)."""
-
-_WORD = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 log = structlog.get_logger(__name__)
 
@@ -80,10 +78,11 @@ def verify(body: bytes, signature: str | None, settings: BillingSettings, clock:
 
 def not_ours(event: dict[str, Any], settings: BillingSettings) -> NotOurs | None:
     """Why an event must not be acted on here: it is of another account, or of the other mode (S26)."""
-    if event.get("account") is not None:
+    account = other_account(event)
+    if account is not None:
         return NotOurs(
             "other_account",
-            f"This is an event of account {event['account']!s:.100}, which is connected to ours. Nothing was changed. "
+            f"This is an event of account {account!s:.100}, which is connected to ours. Nothing was changed. "
             "Let the endpoint listen to events of your own account alone.",
         )
     if event["livemode"] is not settings.livemode:
@@ -120,18 +119,7 @@ def _read(body: bytes) -> dict[str, Any]:
         event = json.loads(body)
     except (ValueError, RecursionError):
         event = None
-    if not (
-        isinstance(event, dict)
-        and event.get("object") == "event"
-        and all(_is_word(event.get(name)) for name in ("id", "type"))
-        and (event.get("api_version") is None or _is_word(event["api_version"]))
-        and isinstance(event.get("livemode"), bool)
-        and isinstance(event.get("data"), dict)
-        and isinstance(event["data"].get("object"), dict)
-    ):
+    if not is_event(event):
         raise NotAnEvent("The body is signed, but it is not an event of Stripe. Nothing was changed.")
-    return event
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and _WORD.fullmatch(value) is not None
+    found: dict[str, Any] = event
+    return found

@@ -169,6 +169,7 @@ def _facts(story: EventStory) -> list[tuple[str, Any]]:
     return [
         ("type", event.type),
         ("about", story.object_id),
+        ("tells the same as", event.snapshot_event),
         ("API version", event.api_version),
         ("received", event.received_at),
         ("state", event.status),
