@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from tallystick.billing import BillingSettings
+from tallystick.billing import EVENTS_KEPT_DAYS, LEAST_EVENTS_KEPT_DAYS, BillingSettings
 from tallystick.catalogue_file import Problem, read_catalogue, read_named_catalogue
 from tallystick.database.urls import parse_url
 from tallystick.domain.catalogue import Catalogue
@@ -32,6 +32,10 @@ _HELP = {
     "BASE_URL": "The address customers use, like https://credits.example.com, without a path.",
     "SECRET_KEY": _KEY_HELP,
     "PORT": "A number from 1 to 65535; 8000 when it is not set.",
+    "STRIPE_EVENTS_KEPT_DAYS": (
+        f"A number of days from {LEAST_EVENTS_KEPT_DAYS} to 3650; {EVENTS_KEPT_DAYS} when it is not set. "
+        "Reconciliation looks back 30 days."
+    ),
     "STRIPE_API_BASE": "Only for the sandbox, like http://127.0.0.1:12111. Leave it out to talk to Stripe.",
 }
 
@@ -118,6 +122,8 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         secret_key=_secret_key(env, problems),
         port=port,
     )
+    # What is read of it is in `load_stripe_settings`; here it is told together with everything else.
+    _events_kept_days(env, problems)
     _raise(problems)
     return settings
 
@@ -197,6 +203,14 @@ def _base_url(env: Mapping[str, str], key: str, port: int, problems: list[Proble
     return url
 
 
+def _events_kept_days(env: Mapping[str, str], problems: list[Problem]) -> int:
+    text = env.get("STRIPE_EVENTS_KEPT_DAYS") or str(EVENTS_KEPT_DAYS)
+    if text.isascii() and text.isdigit() and LEAST_EVENTS_KEPT_DAYS <= int(text[:9]) <= 3650:
+        return int(text)
+    _note(problems, "STRIPE_EVENTS_KEPT_DAYS", f"{text[:40]!r} is not a number of days that events can be kept.")
+    return EVENTS_KEPT_DAYS
+
+
 def _secret_key(env: Mapping[str, str], problems: list[Problem]) -> str:
     key = env.get("SECRET_KEY", "")
     if not key:
@@ -253,4 +267,5 @@ def _billing(
         base_url=_base_url(env, key, _port(env, problems), problems),
         success_path=success_path,
         cancel_path=cancel_path,
+        events_kept_days=_events_kept_days(env, problems),
     )

@@ -16,11 +16,19 @@ from tallystick.billing.report import Report
 from tallystick.billing.setup import Setup, can_be_reached, writes
 from tallystick.billing.setup_plan import Plan as SetupPlan
 from tallystick.billing.setup_steps import Done
-from tallystick.billing.stripe_api import WEBHOOK_PATH, BillingSettings, StripeApi
+from tallystick.billing.stripe_api import (
+    EVENTS_KEPT_DAYS,
+    LEAST_EVENTS_KEPT_DAYS,
+    WEBHOOK_PATH,
+    BillingSettings,
+    StripeApi,
+)
 from tallystick.billing.subscription_table import Subscription
 
 __all__ = [
+    "EVENTS_KEPT_DAYS",
     "HANDLED_EVENTS",
+    "LEAST_EVENTS_KEPT_DAYS",
     "WEBHOOK_PATH",
     "Billing",
     "BillingSettings",

@@ -17,6 +17,7 @@ from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import About, Handler, Inbox
 from tallystick.billing.inbox_table import EventStatus
 from tallystick.billing.portal import Portal
+from tallystick.billing.pruning import Pruning
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
 from tallystick.billing.reconciliation import MAX_CALLS, Reconciliation, Watch
 from tallystick.billing.refunds import Refund, RefundQuote, Refunds
@@ -39,6 +40,9 @@ RESUME_SECONDS = 30
 
 COUNT_SECONDS = 5
 """How often what was refused is written down."""
+
+PRUNE_SECONDS = 60
+"""How often events that are over are looked for that nobody asks for any more."""
 
 LOOK_BACK = timedelta(days=7)
 """How far back an operator is shown what was refused."""
@@ -76,6 +80,7 @@ class Billing:
         self._events = EventRecords(database)
         self._desk = EventDesk(settings, self._events, self._inbox, self._purchases, ledger)
         self._refusals = Refusals(database, clock)
+        self._pruning = Pruning(database, clock, timedelta(days=settings.events_kept_days))
         self._walks = Walks(database, clock)
         self._reconciliation = Reconciliation(
             self._api,
@@ -206,10 +211,12 @@ class Billing:
     # In the background
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Act on stored events, finish refunds that were left half-way, and reconcile, until `stopping` is set."""
+        """Act on stored events, forget old ones, finish refunds that were left half-way, and reconcile, until
+        `stopping` is set."""
         await asyncio.gather(
             self._inbox.run(stopping),
             periodically("refusals", self._refusals.keep, COUNT_SECONDS, stopping),
+            periodically("pruning", self._pruning.prune, PRUNE_SECONDS, stopping, first_in=PRUNE_SECONDS),
             periodically("refunds", self._refunds.resume, RESUME_SECONDS, stopping),
             periodically(
                 "reconciliation",
@@ -237,6 +244,10 @@ class Billing:
         if event.not_ours is not None:
             self._refusals.count(event.not_ours.code)
         await self._inbox.store(event)
+
+    async def prune_events(self) -> int:
+        """Forget events that are done and older than the settings say; some thousands at most. Returns how many."""
+        return await self._pruning.prune()
 
     async def work_inbox(self) -> int:
         """Act once on what is due. Returns how many events there were."""

@@ -28,9 +28,17 @@ WEBHOOK_PATH = "/api/stripe/webhook"
 log = structlog.get_logger(__name__)
 
 
+EVENTS_KEPT_DAYS = 90
+LEAST_EVENTS_KEPT_DAYS = 35
+"""Reconciliation looks back 30 days, as far as Stripe keeps events, and Stripe sends one again for three."""
+
+
 @dataclass(frozen=True, slots=True)
 class BillingSettings:
-    """What billing needs to know. Buyers come back to `base_url` + `success_path` or `cancel_path`."""
+    """What billing needs to know. Buyers come back to `base_url` + `success_path` or `cancel_path`.
+
+    Events that are done are forgotten after `events_kept_days`, at least LEAST_EVENTS_KEPT_DAYS.
+    """
 
     secret_key: str
     webhook_secrets: tuple[str, ...]
@@ -40,6 +48,7 @@ class BillingSettings:
     cancel_path: str = "/dashboard"
     plan_success_path: str = "/plan/return"
     portal_return_path: str = "/settings"
+    events_kept_days: int = EVENTS_KEPT_DAYS
 
     @property
     def livemode(self) -> bool:
