@@ -14,6 +14,7 @@ from stripe_sandbox import Sandbox, SandboxServer
 from tallystick.billing import HANDLED_EVENTS, Doctor, Finding, Setup, State, StripeApi
 from tallystick.billing.diagnosis import Identity, diagnose
 from tallystick.billing.inbox_table import Arrival, EventStatus, InboxTable, Outcome
+from tallystick.billing.refusals import Refusals
 from tallystick.clock import Clock, system_clock
 from tallystick.database.engine import Database
 from tests.billing.setting_up import WEBHOOK_URL, selling, set_up, settings
@@ -69,7 +70,7 @@ async def test_after_a_set_up_all_is_well_and_nothing_is_changed(
     before = len(server.sandbox.events())
     found = await examine(server.url, sqlite_url, environment)
     assert not_well(found) == {}
-    assert len(found) == 14
+    assert len(found) == 15
     assert len(server.sandbox.events()) == before
 
 
@@ -226,6 +227,25 @@ async def test_s28_parked_and_waiting_webhooks_are_counted(
     parked = await examine(server.url, database_url, environment)
     assert not_well(parked) == {"webhooks": State.FAILED}
     assert "events list" in str(parked["webhooks"].to_do)
+
+
+async def test_s26_webhooks_that_were_refused_lately_are_told_with_what_that_means(
+    server: SandboxServer, sqlite_url: str, environment: dict[str, str]
+) -> None:
+    database = Database.connect(sqlite_url)
+    long_ago = Refusals(database, lambda: system_clock() - timedelta(days=3))
+    long_ago.count("signature_stale")
+    await long_ago.keep()
+    assert not_well(await examine(server.url, sqlite_url, environment)) == {}
+    lately = Refusals(database, system_clock)
+    for reason in ("signature_invalid", "signature_invalid", "unknown_purchase"):
+        lately.count(reason)
+    await lately.keep()
+    await database.close()
+    found = await examine(server.url, sqlite_url, environment)
+    assert not_well(found) == {"refused webhooks": State.WARNING}
+    assert found["refused webhooks"].what == "In the last day: 2 as signature_invalid."
+    assert "STRIPE_WEBHOOK_SECRET" in str(found["refused webhooks"].to_do)
 
 
 async def test_s28_events_that_stripe_could_not_deliver_are_found_unless_they_are_here(

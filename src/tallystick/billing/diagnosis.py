@@ -7,6 +7,7 @@ from typing import Any
 
 from tallystick.billing.offers import Offer, disagreements
 from tallystick.billing.portal_configuration import ours, portal_configuration
+from tallystick.billing.refusals import Refused
 from tallystick.billing.setup_plan import SECRET_SETTING, Wanted, portal_sold, same_url
 
 SKEW_TOLD = 30
@@ -16,6 +17,7 @@ SKEW_WRONG = 150
 """Half of the 300 seconds that a webhook's signature may be old (S26): past it, a slow delivery is refused."""
 
 SETUP = "tallystick stripe setup"
+_IN_THE_DATABASE = ("webhooks", "refused webhooks", "deliveries")
 
 Object = Mapping[str, Any]
 
@@ -58,11 +60,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Webhooks here: how many are parked, how many wait for longer than a worker would let them, and how many
-    Stripe has tried to deliver for a while and are not here."""
+    """Webhooks here: how many are parked, how many wait for longer than a worker would let them, what was refused in
+    the last day, and how many Stripe has tried to deliver for a while and are not here."""
 
     parked: int
     waiting: int
+    refused: tuple[Refused, ...]
     missing: int | Unseen
 
 
@@ -243,10 +246,11 @@ def _inbox(seen: Seen) -> list[Finding]:
     found = seen.inbox
     if isinstance(found, Unseen):
         later = Unseen("Not looked at: what is kept there is in the database.", "Mend that first.")
-        return [_unseen("database", found), _unseen("webhooks", later), _unseen("deliveries", later)]
+        return [_unseen("database", found), *(_unseen(check, later) for check in _IN_THE_DATABASE)]
     return [
         Finding("database", State.OK, "It can be reached and has this version's schema."),
         _worked(found),
+        _refused(found),
         _delivered(found.missing),
     ]
 
@@ -259,6 +263,15 @@ def _worked(found: Inbox) -> Finding:
         what = f"{found.waiting:,} webhook(s) have waited for more than five minutes to be worked."
         return Finding("webhooks", State.WARNING, what, "Look whether `tallystick serve` is running, and its log.")
     return Finding("webhooks", State.OK, "All that came were worked.")
+
+
+def _refused(found: Inbox) -> Finding:
+    check = "refused webhooks"
+    if not found.refused:
+        return Finding(check, State.OK, "None in the last day.")
+    what = ", ".join(f"{refused.count:,} as {refused.reason}" for refused in found.refused)
+    # Anybody may knock, so this alone says nothing of the settings.
+    return Finding(check, State.WARNING, f"In the last day: {what}.", found.refused[0].meaning)
 
 
 def _delivered(missing: int | Unseen) -> Finding:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from tallystick.billing.diagnosis import Finding, Identity, Inbox, Seen, Unseen, diagnose
 from tallystick.billing.errors import StripeRejected, StripeUnavailable
 from tallystick.billing.event_records import EventRecords
+from tallystick.billing.refusals import AT_THE_WEBHOOK, Refusals
 from tallystick.billing.setup import Setup, stripes_words
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.clock import Clock
@@ -21,6 +22,7 @@ LOOKED_BACK = timedelta(days=3)
 TAKES_ITS_TIME = timedelta(minutes=10)
 """Events that are younger may still be on their way."""
 
+A_DAY = timedelta(days=1)
 OVERDUE = timedelta(minutes=5)
 """A running service works what is due within seconds."""
 
@@ -89,7 +91,9 @@ class Doctor:
         try:
             records = EventRecords(database)
             parked, waiting = await records.left_undone(self._clock() - OVERDUE)
-            return Inbox(parked, waiting, await _seen(self._missing(records)) if not_asked is None else not_asked)
+            refused = await Refusals(database, self._clock).since(self._clock() - A_DAY)
+            missing = await _seen(self._missing(records)) if not_asked is None else not_asked
+            return Inbox(parked, waiting, tuple(one for one in refused if one.reason in AT_THE_WEBHOOK), missing)
         finally:
             await database.close()
 

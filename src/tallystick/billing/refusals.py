@@ -15,7 +15,7 @@ from tallystick.database.engine import Database
 from tallystick.database.tables import refusals
 from tallystick.domain.errors import Unavailable
 
-REASONS: Mapping[str, str] = {
+AT_THE_WEBHOOK: Mapping[str, str] = {
     "webhook_not_configured": "No signing secret is set here, so every event is refused. Set STRIPE_WEBHOOK_SECRET.",
     "signature_missing": "A webhook without a signature: not from Stripe.",
     "signature_invalid": (
@@ -26,9 +26,14 @@ REASONS: Mapping[str, str] = {
     "not_an_event": "Signed by Stripe, but not an event that we know how to read.",
     "wrong_mode": "An event of the other mode: an endpoint of test mode points to a live service, or the other way.",
     "other_account": "An event of another Stripe account: the endpoint listens to connected accounts too.",
+}
+"""Why a webhook is refused, in words for an operator."""
+
+REASONS: Mapping[str, str] = {
+    **AT_THE_WEBHOOK,
     "unknown_purchase": "Somebody came back from a checkout that is not theirs.",
 }
-"""What each reason means, in words for an operator."""
+"""The same for everything that is refused at the door."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,12 @@ from tallystick.config import environment, load_ledger_settings, load_stripe_set
 from tallystick.database.engine import Database
 from tallystick.database.schema import require_current
 from tallystick.ledger import Ledger
-from tallystick.logs import configure_logging
 from tallystick.service import BillingNotConfigured
 
 
 @asynccontextmanager
 async def billing() -> AsyncIterator[Billing]:
     """Billing as the environment describes it. Raises ConfigurationError, SchemaOutOfDate, BillingNotConfigured."""
-    # What is logged goes to stderr, so that programs can read what is printed.
-    configure_logging(quiet=True)
     env = environment()
     url, catalogue = load_ledger_settings(env)
     settings = load_stripe_settings(env)
