@@ -1,0 +1,84 @@
+"""`tallystick refund` and `tallystick reconcile` as an operator types them, in front of a running sandbox."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from stripe_sandbox import Sandbox, SandboxServer
+from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.commands import Spend
+from tests.billing.conftest import SECRET, Shop, make_shop, seed
+from tests.cli.test_commands import tallystick
+from tests.conftest import PACK_PRICE, PLUS_PRICE
+
+Command = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
+
+
+@pytest.fixture
+async def shop(sqlite_url: str, catalogue: Catalogue) -> AsyncIterator[Shop]:
+    async with SandboxServer(Sandbox()) as server:
+        seed(server.sandbox)
+        async with make_shop(sqlite_url, catalogue, server) as made:
+            yield made
+            await made.assert_proven()
+
+
+@pytest.fixture
+def command(shop: Shop, sqlite_url: str, tmp_path: Path) -> Command:
+    environment = {
+        "DATABASE_URL": sqlite_url,
+        "STRIPE_SECRET_KEY": "sk_test_1",
+        "STRIPE_WEBHOOK_SECRET": SECRET,
+        "STRIPE_API_BASE": shop.url,
+        "STRIPE_PLUS_PRICE_ID": PLUS_PRICE,
+        "STRIPE_CREDIT_PACK_200_PRICE_ID": PACK_PRICE,
+    }
+    return lambda *words: asyncio.to_thread(tallystick, tmp_path, *words, **environment)
+
+
+async def test_s23_a_refund_is_said_first_and_made_once(shop: Shop, command: Command) -> None:
+    await shop.open()
+    purchase = await shop.buy()
+    await shop.deliver()
+    await shop.ledger.submit(Spend(account_id="acme", key="s", amount=25 + 175))
+    said = await command("refund", purchase.id, "--json")
+    quote = json.loads(said.stdout)
+    assert (said.returncode, quote["takes"], quote["debt"]) == (0, 200, 175)
+    asked = await command("refund", purchase.id)
+    assert (asked.returncode, "5.99 USD" in asked.stdout, "Refund it?" in asked.stdout) == (1, True, True)
+    assert (await shop.account()).bonus == 25
+    for _ in range(2):
+        made = await command("refund", purchase.id, "--amount", "2.00", "--key", "ticket-1", "--yes")
+        assert (made.returncode, made.stderr) == (0, "")
+        assert "Refunded 2.00 USD" in made.stdout
+    assert (await shop.account()).bonus == 0
+    assert (await shop.account()).debt == 66 - 25
+    unknown = await command("refund", "pur_unknown", "--yes")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "no such purchase" in unknown.stderr
+    other = await command("refund", purchase.id, "--amount", "2.00 EUR", "--yes")
+    assert (other.returncode, "paid in USD" in other.stderr) == (1, True)
+
+
+async def test_a_missed_payment_is_found_then_repaired_and_the_report_ends_with_nothing_unexplained(
+    shop: Shop, command: Command
+) -> None:
+    await shop.open()
+    await shop.buy()
+    found = await command("reconcile", "--json")
+    report = json.loads(found.stdout)
+    assert (found.returncode, report["expected_credits"], report["booked_credits"]) == (1, 200, 0)
+    assert {difference["kind"] for difference in report["left"]} >= {"paid_not_credited"}
+    assert (await shop.account()).bonus == 0
+    repaired = await command("reconcile", "--apply")
+    assert repaired.returncode == 0
+    assert "Unexplained difference: 0 credits." in repaired.stdout
+    assert (await shop.account()).bonus == 200
+    healthy = json.loads((await command("reconcile", "--json")).stdout)
+    assert (healthy["unexplained_credits"], healthy["left"]) == (0, [])
+    wrong = await command("reconcile", "--since", "yesterday")
+    assert (wrong.returncode, "a day like 2026-11-01" in wrong.stderr) == (1, True)
