@@ -65,6 +65,10 @@ def create(sandbox: Sandbox, given: Object) -> Object:
     if mode == "setup":
         wanted = {**(given.get("setup_intent_data") or {}), **({"customer": customer_id} if customer_id else {})}
         session["setup_intent"] = session["_intent"] = setup_intents.create(sandbox, wanted)["id"]
+    elif _begins_with_trial(session):
+        # Nothing is due today: the card is only saved, for when the trial ends.
+        lines = [{**line, "amount_subtotal": 0, "amount_total": 0} for line in lines]
+        session |= {"amount_subtotal": 0, "amount_total": 0, "_line_items": lines}
     sandbox.store.put(session)
     return session
 
@@ -105,7 +109,7 @@ def pay_by_card(sandbox: Sandbox, session_id: str, method: Object, email: str, n
         sandbox.store.put(method)
         url = f"{sandbox.url}/c/pay/{session_id}/authenticate"
         action = {"redirect_to_url": {"return_url": None, "url": url}, "type": "redirect_to_url"}
-        if session["mode"] == "setup":
+        if _only_saves(session):
             return _save_card(sandbox, session, customer, method, action)
         session, intent = _intent(sandbox, session, customer)
         if card_of(method).asks(off_session=False, set_up=False):
@@ -117,7 +121,7 @@ def authenticate(sandbox: Sandbox, session_id: str, *, confirmed: bool) -> Objec
     """The buyer answers the bank's 3-D Secure page. Returns the payment or setup intent. Raises NotOpen."""
     with sandbox.store.transaction(), clocks.in_time_of(sandbox, session_id):
         session = _open(sandbox, session_id)
-        kind = "setup_intent" if session["mode"] == "setup" else "payment_intent"
+        kind = "setup_intent" if _only_saves(session) else "payment_intent"
         intent = sandbox.get(session["_intent"], kind)
         if intent["status"] != "requires_action":
             raise NotOpen
@@ -224,6 +228,17 @@ def _customer(sandbox: Sandbox, session: Object, email: str, name: str) -> str |
     return id
 
 
+def _begins_with_trial(session: Object) -> bool:
+    """Whether a session is for a subscription that costs nothing at first."""
+    given = session["_subscription"]
+    return bool(given.get("trial_period_days") or given.get("trial_end"))
+
+
+def _only_saves(session: Object) -> bool:
+    """Whether its buyer leaves a card and pays nothing today."""
+    return session["mode"] == "setup" or _begins_with_trial(session)
+
+
 def _intent(sandbox: Sandbox, session: Object, customer: str | None) -> tuple[Object, Object]:
     """The session's payment intent, made at the first attempt to pay."""
     if session.get("_intent"):
@@ -252,25 +267,7 @@ def _pay(sandbox: Sandbox, session: Object, intent: Object, method: Object, *, a
         session = {**session, "customer": customer_id}
         intent = payments.succeed(sandbox, intent, method, authenticated=authenticated)
     else:
-        customer = sandbox.get(customer_id, "customer")
-        line = session["_line_items"][0]
-        subscription, invoice = subscriptions.begin(
-            sandbox,
-            customer,
-            {
-                "items": [{"price": line["price"]["id"], "quantity": line["quantity"]}],
-                "default_payment_method": method["id"],
-                "metadata": session["_subscription_metadata"],
-            },
-        )
-        if invoice is not None:
-            collection.advance(sandbox, invoice, intent, authenticated=authenticated)
-        session = {
-            **session,
-            "customer": customer["id"],
-            "subscription": subscription["id"],
-            "invoice": invoice and invoice["id"],
-        }
+        session = _subscribe(sandbox, session, customer_id, method, intent, authenticated=authenticated)
         intent = sandbox.get(intent["id"], "payment_intent")
     billing = method["billing_details"]
     paid = intent["status"] == "succeeded"
@@ -278,10 +275,36 @@ def _pay(sandbox: Sandbox, session: Object, intent: Object, method: Object, *, a
     return intent
 
 
+def _subscribe(
+    sandbox: Sandbox,
+    session: Object,
+    customer_id: str,
+    method: Object,
+    intent: Object | None = None,
+    *,
+    authenticated: bool = False,
+) -> Object:
+    """Begin what is subscribed to, paid with `intent` if something is due. The session is returned, not kept."""
+    customer = sandbox.get(customer_id, "customer")
+    line = session["_line_items"][0]
+    given = {
+        **session["_subscription"],
+        "items": [{"price": line["price"]["id"], "quantity": line["quantity"]}],
+        "default_payment_method": method["id"],
+    }
+    subscription, invoice = subscriptions.begin(sandbox, customer, given)
+    if invoice is not None:
+        collection.advance(sandbox, invoice, intent, authenticated=authenticated)
+    made = {"subscription": subscription["id"], "invoice": invoice and invoice["id"]}
+    return {**session, "customer": customer["id"], **made}
+
+
 def _save_card(
     sandbox: Sandbox, session: Object, customer: str | None, method: Object, next_action: Object
 ) -> Object:
     """The buyer leaves a card and pays nothing."""
+    if not session.get("_intent"):
+        session["_intent"] = setup_intents.create(sandbox, {"customer": customer, "usage": "off_session"})["id"]
     intent = {**sandbox.get(session["_intent"], "setup_intent"), "customer": customer}
     session = {**session, "_customer": customer}
     sandbox.store.put(session)
@@ -293,13 +316,15 @@ def _saved(sandbox: Sandbox, session: Object, intent: Object, method: Object) ->
     if intent["status"] == "succeeded":
         billing = method["billing_details"]
         session = {**session, "customer": session["_customer"]}
+        if session["mode"] == "subscription":
+            session = _subscribe(sandbox, session, session["_customer"], method)
         _complete(sandbox, session, billing["email"], billing["name"], paid=False)
     return intent
 
 
 def _complete(sandbox: Sandbox, session: Object, email: str, name: str, *, paid: bool) -> None:
     payment = session["mode"] == "payment"
-    unpaid = "no_payment_required" if session["mode"] == "setup" else "unpaid"
+    unpaid = "no_payment_required" if _only_saves(session) else "unpaid"
     session = {
         **session,
         "status": "complete",

@@ -245,13 +245,19 @@ def checkout_session(id: str, created: int, url: str, lines: list[Object], given
         "wallet_options": None,
         "_line_items": lines,
         "_payment": _payment_settings(given.get("payment_intent_data") or {}),
-        "_subscription_metadata": (given.get("subscription_data") or {}).get("metadata") or {},
+        "_subscription": _subscription_settings(given.get("subscription_data") or {}),
     }
 
 
 def _payment_settings(given: Object) -> Object:
     """What a session's payment intent will be like."""
     kept = ("capture_method", "description", "metadata", "receipt_email", "setup_future_usage", "shipping")
+    return {name: given[name] for name in kept if name in given}
+
+
+def _subscription_settings(given: Object) -> Object:
+    """What a session's subscription will be like."""
+    kept = ("description", "metadata", "trial_end", "trial_period_days", "trial_settings")
     return {name: given[name] for name in kept if name in given}
 
 

@@ -163,6 +163,27 @@ async def test_a_subscription_bills_renews_and_ends(
     assert len((await client.v1.subscriptions.list_async({"status": "all"})).data) == 1
 
 
+async def test_a_trial_costs_nothing_today_and_keeps_the_card_for_its_end(
+    client: stripe.StripeClient, sandbox: SandboxServer, browser: httpx2.AsyncClient
+) -> None:
+    session = await open_session(client, mode="subscription", subscription_data={"trial_period_days": 14})
+    assert session.amount_total == 0
+    declined = await browser.post(str(session.url), data={**CARD, "card_number": "4000 0000 0000 0002"})
+    assert declined.status_code == 402
+    assert (await browser.post(str(session.url), data=CARD)).status_code == 303
+    begun = await client.v1.checkout.sessions.retrieve_async(session.id, {"expand": ["subscription", "invoice"]})
+    subscription: Any = begun.subscription
+    invoice: Any = begun.invoice
+    assert (begun.status, begun.payment_status) == ("complete", "no_payment_required")
+    assert (subscription.status, subscription.trial_end - subscription.created) == ("trialing", 14 * 86_400)
+    assert (invoice.status, invoice.total) == ("paid", 0)
+    assert sandbox.sandbox.store.newest_first("payment_intent") == []
+
+    await browser.post(f"{sandbox.url}/sandbox/clock", data={"advance": str(15 * 86_400)})
+    await until(lambda: types(sandbox).count("invoice.paid") == 2)
+    assert (await client.v1.subscriptions.retrieve_async(subscription.id)).status == "active"
+
+
 async def test_events_are_signed_so_that_the_sdk_accepts_them(
     client: stripe.StripeClient, sandbox: SandboxServer
 ) -> None:
