@@ -28,6 +28,20 @@ async def test_a_customer_that_was_deleted_at_stripe_is_made_anew_at_the_next_ch
     assert (await shop.account()).bonus == 400
 
 
+async def test_a_customer_that_is_made_anew_is_another_one_also_when_we_have_heard_of_the_deletion(
+    shop: Shop,
+) -> None:
+    await shop.open()
+    gone = []
+    for _ in range(3):
+        await shop.billing.start_pack_checkout("acme", email="a@example.com")
+        gone.append(await customer_of(shop))
+        await shop.stripe.v1.customers.delete_async(gone[-1])
+        await shop.deliver()
+        await shop.sql("UPDATE purchases SET status = 'expired'")
+    assert len(set(gone)) == 3
+
+
 async def test_s21_a_payment_of_a_customer_that_was_deleted_meanwhile_is_credited(shop: Shop) -> None:
     await shop.open()
     purchase = await shop.buy(form=BANK)

@@ -79,8 +79,9 @@ class Customers:
                     await self._api.update_customer(known, email)
                 return known
             await self.forget(known)
-        # The one before is part of the key: Stripe would answer with that one again.
-        fingerprint = hashlib.sha256(f"{account_id}\n{email}\n{known or ''}".encode()).hexdigest()[:32]
+        # Those before are part of the key: Stripe would answer with one of them again.
+        former = "\n".join(await self._former(account_id))
+        fingerprint = hashlib.sha256(f"{account_id}\n{email}\n{former}".encode()).hexdigest()[:32]
         made = await self._api.create_customer(account_id, email, f"tallystick-customer-{fingerprint}")
         adding = (
             self._insert(customers)
@@ -106,6 +107,12 @@ class Customers:
         account_id = await self._database.write(put_aside)
         if account_id is not None:
             log.warning("customer_deleted", account_id=account_id, stripe_customer_id=stripe_customer_id)
+
+    async def _former(self, account_id: str) -> list[str]:
+        """The customers that belong to an account and that its checkouts do not use."""
+        column = other_customers.c.stripe_customer_id
+        query = select(column).where(other_customers.c.account_id == account_id).order_by(column)
+        return list(await self._database.read(lambda connection: connection.execute(query).scalars().all()))
 
     def _remember(self, connection: Connection, account_id: str, stripe_customer_id: str) -> None:
         connection.execute(
