@@ -161,6 +161,17 @@ def test_s17_changing_from_months_to_years_does_not_open_the_running_month_anew(
     assert account_of(book).monthly == 500
 
 
+def test_s17_where_the_billing_date_stays_a_change_to_the_year_leaves_the_months_as_they_were(book: Book) -> None:
+    book.renew("plus", T0, add_months(T0, 1))
+    book.now = T0 + 10 * DAY
+    book.renew("plus", book.now, YEAR_END, months=12, prolongs=True)
+    for month in range(1, 12):
+        book.now = add_months(T0, month)
+        book.settle()
+        assert account_of(book).resets_at(book.now) == add_months(T0, month + 1)
+    assert [entry.amount for entry in book.entries if entry.kind is EntryKind.ALLOWANCE_OPENED] == [500] * 12
+
+
 def test_s17_changing_from_years_to_months_and_back_creates_nothing(book: Book) -> None:
     yearly(book)
     for hour in range(1, 4):

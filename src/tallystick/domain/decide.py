@@ -39,7 +39,7 @@ from tallystick.domain.errors import (
 )
 from tallystick.domain.holds import capture, extend_hold, place_hold, release
 from tallystick.domain.lots import burn
-from tallystick.domain.periods import Period, month_of, period_containing
+from tallystick.domain.periods import Period, add_months, month_of, period_containing
 from tallystick.domain.record import blank, record
 from tallystick.domain.refuse import insufficient
 from tallystick.domain.settle import Decision, allowance_grant, repay_from, replace_allowance, settle, settle_after
@@ -249,7 +249,7 @@ def _renew_allowance(
         kind = EntryKind.ALLOWANCE_SKIPPED
     elif command.prolongs and current is not None and now in current.period and current.is_paid_at(now):
         kind = EntryKind.ALLOWANCE_PROLONGED
-        allowance = replace(current, anchor=command.period.start, paid=command.period)
+        allowance = replace(current, anchor=_anchor(command), paid=command.period)
     else:
         allowance = _paid_allowance(plan, command, now)
         if allowance.period.start > now:
@@ -272,6 +272,16 @@ def _renew_allowance(
         reference=command.reference,
     )
     return Decision(account, (*before, entry))
+
+
+def _anchor(command: RenewAllowance) -> datetime:
+    """What the months of a paid period are counted from.
+
+    One that is shorter than its months is the rest of what the subscription's billing date, which stays, is for.
+    """
+    paid = command.period
+    whole = add_months(paid.start, command.months) <= paid.end
+    return paid.start if whole else add_months(paid.end, -command.months)
 
 
 def _paid_allowance(plan: Plan, command: RenewAllowance, now: datetime) -> Allowance:
