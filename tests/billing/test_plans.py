@@ -54,32 +54,6 @@ async def test_s15_a_renewal_invoice_schedules_the_next_allowance(shop: Shop) ->
     assert coming.grant.effective_at == account.allowance.period.end
 
 
-async def test_s16_s18_the_end_of_the_subscription_ends_the_plan_and_keeps_bonus_credits(shop: Shop) -> None:
-    await shop.open(plan="free")
-    id = await subscribe(shop)
-    await shop.buy()
-    await shop.stripe.v1.subscriptions.update_async(id, {"cancel_at_period_end": True})
-    await shop.deliver()
-    subscription = await shop.billing.subscription("acme")
-    assert subscription is not None
-    assert subscription.cancel_at_period_end
-    assert (await shop.account()).plan == "plus"
-    await shop.stripe.v1.subscriptions.cancel_async(id)
-    await shop.deliver()
-    account = await shop.account()
-    assert (account.plan, account.bonus) == ("free", 200)
-
-
-async def test_a_plan_can_be_had_again_after_it_ended(shop: Shop) -> None:
-    await shop.open(plan="free")
-    for _ in range(2):
-        id = await subscribe(shop)
-        assert (await shop.account()).plan == "plus"
-        await shop.stripe.v1.subscriptions.cancel_async(id)
-        await shop.deliver()
-        assert (await shop.account()).plan == "free"
-
-
 async def test_s27_an_old_event_delivered_late_does_not_bring_an_ended_plan_back(shop: Shop) -> None:
     await shop.open(plan="free")
     id = await subscribe(shop)

@@ -1,0 +1,206 @@
+"""The life of a subscription while it is paid: changed, paused, cancelled, taken up again, by the month and the year."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from tallystick.domain.account import EntryKind
+from tallystick.domain.commands import Spend
+from tallystick.domain.periods import add_months
+from tests.billing.lifecycle import LITE, PRO, T0, Life, living
+
+
+@pytest.fixture
+async def life(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
+    async with living(database_url, monkeypatch) as life:
+        yield life
+
+
+def on(*date: int) -> datetime:
+    return datetime(*date, 9, 30, tzinfo=UTC)  # type: ignore[misc, arg-type]
+
+
+async def test_s17_an_upgrade_is_paid_in_part_and_adds_its_share_at_once(life: Life) -> None:
+    await life.subscribe()
+    await life.ledger.submit(Spend(account_id="acme", key="s", amount=100))
+    await life.pass_until(2026, 2, 10)
+    await life.change("pro")
+    share = 1_500 * 18 // 28
+    said = await life.shows("pro", 400 + share, "active")
+    assert said.text == "Your subscription is active and renews on February 28, 2026."
+    (entry,) = [e for e in await life.ledger.entries("acme") if e.plan == "pro"]
+    assert (entry.kind, entry.amount) == (EntryKind.PLAN_SET, share)
+    invoice = life.sandbox.store.newest_first("invoice")[0]
+    assert (invoice["billing_reason"], invoice["status"]) == ("subscription_update", "paid")
+    await life.pass_until(2026, 2, 28)
+    await life.shows("pro", 2_000, "active")
+
+
+async def test_s17_a_downgrade_waits_for_the_period_s_end(life: Life) -> None:
+    await life.subscribe("pro")
+    await life.pass_until(2026, 2, 10)
+    await life.change("plus")
+    assert life.newest()["schedule"] is not None
+    await life.shows("pro", 2_000, "active")
+    await life.pass_until(2026, 2, 28)
+    await life.shows("plus", 500, "active")
+    assert await life.opened() == [(T0, 2_000), (on(2026, 2, 28), 500)]
+
+
+async def test_s17_changing_plans_back_and_forth_at_stripe_creates_nothing(life: Life) -> None:
+    await life.subscribe()
+    await life.pass_until(2026, 2, 10)
+    plus = life.newest()["items"]["data"][0]["price"]["id"]
+    for price in (PRO, plus, PRO, plus):
+        item = life.newest()["items"]["data"][0]["id"]
+        await life.update(items=[{"id": item, "price": price}], proration_behavior="always_invoice")
+    await life.shows("plus", 500 + 1_500 * 18 // 28, "active")
+    await life.pass_until(2026, 2, 28)
+    await life.shows("plus", 500, "active")
+
+
+async def test_s16_s18_cancelled_at_once_the_plan_ends_and_what_was_paid_stays_until_its_end(life: Life) -> None:
+    await life.subscribe()
+    await life.buy()
+    await life.pass_until(2026, 2, 10)
+    await life.cancel()
+    said = await life.shows("free", 500, "canceled")
+    assert said.text == "Your subscription to PLUS has ended. Your bonus credits stay yours."
+    await life.pass_until(2026, 2, 28)
+    await life.shows("free", 25, "canceled")
+    assert (await life.balance()).bonus == 200
+    assert await life.opened() == [(T0, 500), (on(2026, 2, 28), 25)]
+
+
+async def test_s16_cancelled_at_the_period_s_end_the_plan_goes_on_until_then(life: Life) -> None:
+    await life.subscribe()
+    await life.pass_until(2026, 2, 10)
+    await life.update(cancel_at_period_end=True)
+    said = await life.shows("plus", 500, "active")
+    assert "You are on PLUS until February 28, 2026" in said.text
+    await life.pass_until(2026, 2, 28)
+    await life.shows("free", 25, "canceled")
+    assert await life.opened() == [(T0, 500), (on(2026, 2, 28), 25)]
+
+
+async def test_s16_a_cancellation_that_is_taken_back_changes_nothing(life: Life) -> None:
+    await life.subscribe()
+    await life.update(cancel_at_period_end=True)
+    await life.update(cancel_at_period_end=False)
+    said = await life.shows("plus", 500, "active")
+    assert said.text == "Your subscription is active and renews on February 28, 2026."
+    await life.pass_until(2026, 2, 28)
+    await life.shows("plus", 500, "active")
+
+
+async def test_s15_whoever_comes_back_after_the_end_has_a_new_subscription_and_its_allowance(life: Life) -> None:
+    first = await life.subscribe()
+    await life.cancel()
+    await life.pass_until(2026, 3, 2)
+    await life.shows("free", 25, "canceled")
+    assert await life.subscribe() != first
+    said = await life.shows("plus", 500, "active")
+    assert said.text == "Your subscription is active and renews on April 2, 2026."
+    assert await life.opened() == [(T0, 500), (on(2026, 2, 28), 25), (on(2026, 3, 2), 500)]
+
+
+async def test_s16_paused_the_plan_rests_and_resumed_it_goes_on(life: Life) -> None:
+    id = await life.subscribe()
+    await life.pass_until(2026, 2, 10)
+    await life.stripe.v1.subscriptions.pause_async(id, {"type": "subscription"})
+    await life.deliver()
+    said = await life.shows("free", 500, "paused")
+    assert said.text == "Your subscription to PLUS is paused. Your bonus credits stay yours."
+    await life.pass_until(2026, 3, 5)
+    await life.shows("free", 25, "paused")
+    await life.stripe.v1.subscriptions.resume_async(id, {"billing_cycle_anchor": "now"})
+    await life.deliver()
+    said = await life.shows("plus", 500, "active")
+    assert said.text == "Your subscription is active and renews on April 5, 2026."
+
+
+async def test_s15_while_its_billing_is_paused_nothing_new_opens(life: Life) -> None:
+    await life.subscribe()
+    await life.update(pause_collection={"behavior": "void"})
+    await life.pass_until(2026, 3, 1)
+    said = await life.shows("plus", 0, "active")
+    assert "its billing is paused: no new monthly credits come" in said.text
+    await life.update(pause_collection="")
+    await life.shows("plus", 0, "active")
+    await life.pass_until(2026, 3, 31)
+    await life.shows("plus", 500, "active")
+
+
+async def test_s15_a_trial_has_its_allowance_and_converts_when_it_is_paid(life: Life) -> None:
+    await life.subscribe("lite")
+    await life.ledger.submit(Spend(account_id="acme", key="s", amount=40))
+    said = await life.shows("lite", 60, "trialing")
+    assert said.text.startswith("You are trying LITE until February 14, 2026. The first payment is taken then")
+    await life.pass_until(2026, 2, 14)
+    said = await life.shows("lite", 100, "active")
+    assert said.text == "Your subscription is active and renews on March 14, 2026."
+    assert await life.opened() == [(T0, 100), (on(2026, 2, 14), 100)]
+    await life.cancel()
+    started = await life.billing.start_plan_checkout("acme", plan="lite")
+    session = life.sandbox.store.newest_first("checkout.session")[0]
+    assert (session["url"], session["amount_total"]) == (started.url, 500), "a trial is for whoever had none before"
+
+
+@pytest.mark.parametrize(("without", "status"), [("cancel", "canceled"), ("pause", "paused")])
+async def test_s16_a_trial_that_ends_without_a_card_ends_the_plan(life: Life, without: str, status: str) -> None:
+    ends = {"end_behavior": {"missing_payment_method": without}}
+    await life.begin(LITE, trial_period_days=14, trial_settings=ends)
+    await life.shows("lite", 100, "trialing")
+    await life.pass_until(2026, 2, 14)
+    said = await life.shows("free", 25, status)
+    assert ("has ended" if status == "canceled" else "is paused") in said.text
+    assert await life.opened() == [(T0, 100), (on(2026, 2, 14), 25)]
+
+
+async def test_s15_a_paid_year_opens_twelve_allowances_and_none_after_its_end(life: Life) -> None:
+    await life.subscribe(interval="year")
+    await life.update(cancel_at_period_end=True)
+    for month in range(1, 12):
+        await life.pass_until(*add_months(T0, month).timetuple()[:3])
+        await life.shows("plus", 500, "active")
+    await life.pass_until(2027, 1, 31)
+    await life.shows("free", 25, "canceled")
+    await life.pass_until(2027, 2, 28)
+    await life.shows("free", 25, "canceled")
+    months = [(add_months(T0, month), 500) for month in range(12)]
+    assert await life.opened() == [*months, (on(2027, 1, 31), 25), (on(2027, 2, 28), 25)]
+
+
+async def test_s16_a_year_that_is_cancelled_at_once_opens_nothing_more(life: Life) -> None:
+    await life.subscribe(interval="year")
+    await life.pass_until(2026, 3, 10)
+    await life.cancel()
+    await life.shows("free", 500, "canceled")
+    await life.pass_until(2026, 4, 1)
+    await life.shows("free", 25, "canceled")
+    assert await life.opened() == [(T0, 500), (on(2026, 2, 28), 500), (on(2026, 3, 31), 25)]
+
+
+async def test_s17_from_the_month_to_the_year_the_months_go_on_as_they_were(life: Life) -> None:
+    await life.subscribe()
+    await life.ledger.submit(Spend(account_id="acme", key="s", amount=450))
+    await life.pass_until(2026, 2, 10)
+    await life.change("plus", "year")
+    said = await life.shows("plus", 50, "active")
+    assert said.text == "Your subscription is active and renews on January 31, 2027."
+    for month in range(1, 14):
+        await life.pass_until(*add_months(T0, month).timetuple()[:3])
+        await life.shows("plus", 500, "active")
+    assert await life.opened() == [(add_months(T0, month), 500) for month in range(14)]
+
+
+async def test_s17_from_the_year_to_the_month_the_year_comes_to_its_end_first(life: Life) -> None:
+    await life.subscribe(interval="year")
+    await life.pass_until(2026, 2, 10)
+    await life.change("plus", "month")
+    for month in range(1, 14):
+        await life.pass_until(*add_months(T0, month).timetuple()[:3])
+        await life.shows("plus", 500, "active")
+    assert await life.opened() == [(add_months(T0, month), 500) for month in range(14)]
+    assert (await life.subscription()).period_end == add_months(T0, 14)
