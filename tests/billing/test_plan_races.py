@@ -1,5 +1,6 @@
 """S15, S16, S27: plans when two processes, two subscriptions or a price that has left the catalogue are about."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -53,6 +54,25 @@ async def test_s16_one_of_two_subscriptions_ending_leaves_the_plan_of_the_other(
     await shop.stripe.v1.subscriptions.cancel_async(second)
     await shop.deliver()
     assert (await shop.account()).plan == "free"
+
+
+async def test_events_that_come_together_share_a_look(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.open(plan="free")
+    id = await subscribe(shop)
+    api = shop.billing._subscriptions._api
+    ask, asked = api.subscription, []
+
+    async def count(subscription_id: str) -> dict[str, Any]:
+        asked.append(subscription_id)
+        return await ask(subscription_id)
+
+    monkeypatch.setattr(api, "subscription", count)
+    await asyncio.gather(*(shop.billing._subscriptions.sync(id) for _ in range(20)))
+    # The first had begun when the others came; the second is theirs.
+    assert len(asked) == 2
+    old = {**shop.sandbox.get(str(shop.sandbox.store.newest_first("invoice")[0]["id"]), "invoice"), "id": "in_old"}
+    await asyncio.gather(*(shop.billing._subscriptions.sync(id, old if n == 5 else None) for n in range(10)))
+    assert len(asked) == 5
 
 
 async def test_s27_a_subscription_that_begins_while_another_one_ends_is_not_lost(

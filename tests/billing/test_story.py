@@ -123,6 +123,25 @@ def test_s15_a_paid_year_says_how_many_months_it_has() -> None:
     assert renew.months == 12
 
 
+def test_s16_of_a_year_whose_subscription_has_ended_only_the_month_in_which_it_did_is_left() -> None:
+    year = invoice("in_1", 0, line("price_plus_year", 0, 365, 19_000))
+    upgrade = invoice("in_2", 10, line("price_pro_year", 10, 365, 30_000, "ii_1"), reason="subscription_update")
+
+    def after(now: float) -> list[Command]:
+        clock = T0 + timedelta(days=now)
+        return list(commands("acme", "canceled", [year, upgrade], [], PRICES, clock, ended=day(40)))
+
+    renew, change = after(50)
+    assert isinstance(renew, RenewAllowance)
+    assert (renew.period.start, renew.period.end, renew.months) == (
+        T0 + timedelta(days=31),
+        T0 + timedelta(days=61),
+        1,
+    )
+    assert isinstance(change, SetPlan)
+    assert after(61) == []
+
+
 def test_s17_an_upgrade_counts_from_its_proration_wherever_that_stands() -> None:
     proration = line("price_pro", 10, 30, 2400, "ii_1")
     first = invoice("in_1", 0, line("price_plus", 0, 30))

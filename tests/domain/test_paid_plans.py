@@ -105,6 +105,46 @@ def test_s16_a_paid_year_that_is_taken_up_again_goes_on(book: Book) -> None:
     assert account_of(book).monthly == 500
 
 
+def test_s16_a_paid_year_whose_subscription_is_over_pays_for_nothing_more(book: Book) -> None:
+    yearly(book)
+    book.now = T0 + 10 * DAY
+    book.set_plan("free", since=book.now)
+    assert account_of(book).monthly == 500
+    book.now = add_months(T0, 1) + DAY
+    book.settle()
+    assert account_of(book).monthly == 25
+    # Another subscription, whose invoice is not paid yet.
+    (entry,) = book.set_plan("plus")
+    assert (entry.amount, account_of(book).monthly) == (0, 25)
+
+
+def test_s27_months_that_opened_after_a_subscription_ended_are_taken_away_when_that_is_heard(book: Book) -> None:
+    yearly(book)
+    book.now = add_months(T0, 2) + DAY
+    book.settle()
+    assert account_of(book).monthly == 500
+    book.set_plan("free", since=T0 + 10 * DAY)
+    account = account_of(book)
+    assert (account.monthly, account.resets_at(book.now)) == (25, add_months(T0, 3))
+    book.now = add_months(T0, 3)
+    book.settle()
+    assert account_of(book).monthly == 25
+
+
+@pytest.mark.parametrize(("since", "left"), [(5, 0), (40, 25)])
+def test_s27_what_free_opened_while_a_subscription_was_not_paid_is_taken_away_when_it_is_heard_of(
+    since: int, left: int
+) -> None:
+    book = Book()
+    book.now = add_months(T0, 1) + 20 * DAY
+    book.settle()
+    assert account_of(book).monthly == 25
+    book.set_plan("plus", since=T0 + since * DAY)
+    assert account_of(book).monthly == left
+    book.set_plan("free")
+    assert account_of(book).monthly == 25
+
+
 def test_s17_an_upgrade_between_paid_plans_adds_its_share_at_once(book: Book) -> None:
     book.renew("plus", T0, T0 + 30 * DAY)
     book.spend(500)
@@ -178,6 +218,15 @@ def test_s17_changing_from_years_to_months_and_back_creates_nothing(book: Book) 
         book.now = T0 + timedelta(hours=hour)
         end = add_months(book.now, 1 if hour % 2 else 12)
         book.renew("plus", book.now, end, months=1 if hour % 2 else 12, prolongs=True)
+    assert account_of(book).monthly == 500
+
+
+def test_s17_a_change_to_the_year_at_the_instant_at_which_the_month_began_counts(book: Book) -> None:
+    book.renew("plus", T0, add_months(T0, 1))
+    (entry,) = book.renew("plus", T0, YEAR_END, months=12, prolongs=True)
+    assert entry.kind is EntryKind.ALLOWANCE_PROLONGED
+    book.now = add_months(T0, 7)
+    book.settle()
     assert account_of(book).monthly == 500
 
 

@@ -1,6 +1,7 @@
-"""One lock for each name, for as long as somebody holds it or waits for it."""
+"""One lock for each name, for as long as somebody holds it or waits for it, and looks that several share."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
 
@@ -16,3 +17,35 @@ class Locks:
         if lock is None:
             lock = self._locks[name] = asyncio.Lock()
         return lock
+
+
+class SharedLooks:
+    """Looks at things outside, one at a time for each name; whoever waited while one began and ended needs none.
+
+    Within one process. `look` returns what it has covered.
+    """
+
+    def __init__(self) -> None:
+        self._series: WeakValueDictionary[str, _Series] = WeakValueDictionary()
+
+    async def at(self, name: str, look: Callable[[], Awaitable[frozenset[str]]], *, covering: str | None) -> None:
+        """Wait until a look at `name` that began after this was called has ended, one that has covered `covering`."""
+        series = self._series.get(name)
+        if series is None:
+            series = self._series[name] = _Series()
+        before = series.begun
+        async with series.lock:
+            if series.ended > before and (covering is None or covering in series.covered):
+                return
+            series.begun += 1
+            series.covered = await look()
+            series.ended = series.begun
+
+
+class _Series:
+    """The looks at one name: how many began, the number of the last that ended well, and what that one covered."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.begun = self.ended = 0
+        self.covered: frozenset[str] = frozenset()

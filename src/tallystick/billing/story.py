@@ -5,7 +5,7 @@ same order. So it does not matter which event made us look, how often, or how la
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tallystick.billing.reading import Invoice, Line
@@ -79,11 +79,13 @@ def commands(
     waiting: Iterable[Line],
     prices: Prices,
     now: datetime,
+    ended: int | None = None,
 ) -> tuple[Command, ...]:
     """What a subscription does to its account, in the order in which it happened.
 
     An invoice counts once it is paid. Until then a change that it bills counts only while the subscription
-    is in good standing, as do invoice items that wait for their invoice (S16). What is over adds nothing.
+    is in good standing, as do invoice items that wait for their invoice (S16). What is over adds nothing; once
+    the subscription has `ended`, everything is over with the month in which that was.
     """
     told: list[_Told] = []
     for invoice in invoices:
@@ -94,6 +96,8 @@ def commands(
     told += [change for line in waiting if (change := _proration(account_id, line, prices)) is not None]
     # Of what happened at one instant the opening comes first: a change then finds what it changes.
     told.sort(key=lambda t: (t.at, isinstance(t.command, SetPlan)))
+    if ended is not None:
+        told = _until_the_end(told, instant(ended))
     return tuple(t.command for t in _without_repetition(told) if instant(t.until) > now)
 
 
@@ -121,6 +125,19 @@ def plans_billed(invoices: Iterable[Invoice], prices: Prices) -> set[str]:
 def instant(seconds: int) -> datetime:
     """Stripe's Unix seconds as an instant."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _until_the_end(told: list[_Told], ended: datetime) -> list[_Told]:
+    """The same of a subscription that has ended: of what was paid for, only the month is left in which that was (S16)."""
+    cut: list[_Told] = []
+    for each in told:
+        command, until = each.command, each.until
+        if isinstance(command, RenewAllowance) and ended in command.period:
+            command = replace(command, period=command.month_at(ended), months=1)
+            until = int(command.period.end.timestamp())
+        cut.append(_Told(each.at, until, command))
+    last = max((each.until for each in cut if isinstance(each.command, RenewAllowance)), default=None)
+    return [each if last is None else replace(each, until=min(each.until, last)) for each in cut]
 
 
 def _openings(account_id: str, invoice: Invoice, prices: Prices) -> list[_Told]:

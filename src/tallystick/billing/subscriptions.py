@@ -5,20 +5,26 @@ it means is told by `story`, what was seen of it last is in `subscription_table`
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from tallystick.billing.customers import Customers
-from tallystick.billing.locks import Locks
+from tallystick.billing.locks import SharedLooks
 from tallystick.billing.reading import Invoice, period_end_of, read_invoice, subscription_of
 from tallystick.billing.story import Command, Prices, carried_plan, commands, instant, plans_billed
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscription_table import Subscription, SubscriptionTable
 from tallystick.clock import Clock
+from tallystick.domain.account import Account
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import SetPlan
 from tallystick.ledger import Ledger
+
+ENDED = frozenset({"canceled", "incomplete_expired"})
+RESTING = frozenset({"paused", "unpaid"})
+"""Statuses of a subscription that carries no plan, and may again."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +47,7 @@ class Subscriptions:
         self._catalogue = catalogue
         self._customers = customers
         self._clock = clock
-        self._one_at_a_time = Locks()
+        self._looks = SharedLooks()
 
     async def of_account(self, account_id: str) -> Subscription | None:
         """The subscription that carries the account, or the last one that has ended."""
@@ -79,24 +85,33 @@ class Subscriptions:
 
         `invoice` is one that is to be looked at even if it is not among the newest.
         """
-        # One at a time, so that within this process nobody asks twice.
-        async with self._one_at_a_time.of(subscription_id):
-            look = await self._latest_look(subscription_id, invoice)
-            if look is None:
-                log.info("subscription_not_ours", subscription_id=subscription_id)
-                return None
-            seen = look.seen
-            carrier = await self.of_account(seen.account_id)
-            other = carrier if carrier is not None and carrier.is_live and carrier.id != seen.id else None
-            if other is None:
-                await self._apply(look.told, seen.account_id)
-            elif seen.is_live:
-                log.warning("second_subscription", account_id=seen.account_id, subscription_id=seen.id)
-            await self._set_plan(seen, look.plans)
+        # Stripe tells of one renewal in several events; those that come together need one look.
+        id = None if invoice is None else str(invoice["id"])
+        then: list[str] = []
+        await self._looks.at(subscription_id, lambda: self._sync(subscription_id, invoice, then), covering=id)
+        for other in then:
+            await self.sync(other)
+        kept = await self._table.get(subscription_id)
+        return None if kept is None else kept.account_id
+
+    async def _sync(self, subscription_id: str, invoice: dict[str, Any] | None, then: list[str]) -> frozenset[str]:
+        """The same. Returns the ids of the invoices that were looked at, and adds to `then` what is to be synced next."""
+        look = await self._latest_look(subscription_id, invoice)
+        if look is None:
+            log.info("subscription_not_ours", subscription_id=subscription_id)
+            return frozenset()
+        seen = look.seen
+        carrier = await self.of_account(seen.account_id)
+        other = carrier if carrier is not None and carrier.is_live and carrier.id != seen.id else None
+        if other is None:
+            await self._apply(look.told, seen.account_id)
+        elif seen.is_live:
+            log.warning("second_subscription", account_id=seen.account_id, subscription_id=seen.id)
+        await self._set_plan(seen, look.plans)
         if other is not None and not seen.is_live:
             # What the other one paid for may have waited for this one to end.
-            await self.sync(other.id)
-        return seen.account_id
+            then.append(other.id)
+        return look.invoices
 
     async def standing(self, subscription_id: str) -> "Standing | None":
         """How an account stands to what its subscription at Stripe says now. Changes nothing; None when not ours."""
@@ -148,11 +163,14 @@ class Subscriptions:
         price = next((price for price, its in sold.items() if its == plan), None)
         return _Look(
             seen=_seen(fetched, items.get(price or "", fetched["items"]["data"][0]), account_id, plan, price),
-            told=commands(account_id, fetched["status"], invoices, (), prices, self._clock()),
+            told=commands(
+                account_id, fetched["status"], invoices, (), prices, self._clock(), fetched.get("ended_at")
+            ),
             plans=frozenset(
                 {plan.name, *(its.name for its in sold.values()), *plans_billed(invoices, prices)}
                 | ({kept.plan} if kept is not None else set())
             ),
+            invoices=frozenset(invoice.id for invoice in invoices),
         )
 
     async def _invoices(self, subscription_id: str, also: dict[str, Any] | None) -> list[Invoice]:
@@ -181,13 +199,15 @@ class Subscriptions:
         # Looked at again after each change: another subscription of the account may have been kept meanwhile.
         while True:
             account = await self._ledger.account(seen.account_id)
-            carrier = await self.of_account(seen.account_id)
-            if carrier is not None and carrier.is_live:
+            all_of_them = await self._table.of_account(seen.account_id)
+            carrier = all_of_them[0] if all_of_them and all_of_them[0].is_live else None
+            if carrier is not None:
                 wanted = self._catalogue.plan(carrier.plan)
             else:
                 wanted = self._catalogue.first_plan if account.plan in plans else None
             if wanted is None or wanted.name == account.plan:
                 return
+            since = _began(account, carrier, self._clock()) if carrier is not None else _ended(all_of_them)
             await self._ledger.submit(
                 SetPlan(
                     account_id=account.id,
@@ -196,6 +216,7 @@ class Subscriptions:
                     plan=wanted.name,
                     reason=f"Subscription {seen.status.replace('_', ' ')}",
                     reference=seen.id,
+                    since=since,
                 )
             )
             log.info("plan_set", account_id=account.id, plan=wanted.name, subscription_id=seen.id)
@@ -224,6 +245,24 @@ class _Look:
     seen: Subscription
     told: tuple[Command, ...]
     plans: frozenset[str]
+    invoices: frozenset[str]
+
+
+def _began(account: Account, carrier: Subscription, now: datetime) -> datetime | None:
+    """From when a change to the carrier's plan counts, however late it is heard (S27).
+
+    None where it counts from now on: a change within a paid time says itself since when (S17).
+    """
+    is_paid = account.allowance is not None and account.allowance.is_paid_at(now)
+    return None if is_paid else carrier.started_at
+
+
+def _ended(subscriptions: list[Subscription]) -> datetime | None:
+    """When the last of an account's subscriptions ended; None while one only rests, and may go on."""
+    if any(each.status in RESTING for each in subscriptions):
+        return None
+    ends = [each.ends_at for each in subscriptions if each.status in ENDED and each.ends_at is not None]
+    return max(ends, default=None)
 
 
 def _seen(

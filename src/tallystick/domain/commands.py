@@ -10,7 +10,7 @@ from typing import Any
 from tallystick.domain.account import LAST_ENTRY, Account, GrantKind
 from tallystick.domain.amounts import require_credits
 from tallystick.domain.errors import InvalidInput, shown
-from tallystick.domain.periods import Period, require_instant
+from tallystick.domain.periods import Period, add_months, period_containing, require_instant
 
 MAX_TEXT = 500
 HOLD_SECONDS = 15 * 60
@@ -137,7 +137,8 @@ class SetPlan(_Keyed):
     """Put the account on another plan. Bonus credits stay as they are (S18).
 
     `since` is the instant from which the change counts, if that lies before the command: what an upgrade
-    adds depends on it (S17).
+    adds depends on it (S17), and an allowance that time has opened since then under the plan from before is
+    taken away again (S27). With it, leaving a paid plan is for good: what was paid for ends with the running month.
     """
 
     plan: str
@@ -180,6 +181,20 @@ class RenewAllowance(_Keyed):
             )
         _require_text(self.reason, "reason")
         _require_reference(self.reference)
+
+    @property
+    def anchor(self) -> datetime:
+        """What the months of the period are counted from (S3).
+
+        A period that is shorter than its months is what is left until a billing date that stays as it is.
+        """
+        is_whole = add_months(self.period.start, self.months) <= self.period.end
+        return self.period.start if is_whole else add_months(self.period.end, -self.months)
+
+    def month_at(self, instant: datetime) -> Period:
+        """The part of the period that lies in its month in which `instant` does (S15)."""
+        month = period_containing(self.anchor, instant)
+        return Period(max(month.start, self.period.start), min(month.end, self.period.end))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

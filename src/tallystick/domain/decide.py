@@ -39,7 +39,7 @@ from tallystick.domain.errors import (
 )
 from tallystick.domain.holds import capture, extend_hold, place_hold, release
 from tallystick.domain.lots import burn
-from tallystick.domain.periods import Period, add_months, month_of, period_containing
+from tallystick.domain.periods import Period, period_containing
 from tallystick.domain.record import blank, record
 from tallystick.domain.refuse import insufficient
 from tallystick.domain.settle import Decision, allowance_grant, repay_from, replace_allowance, settle, settle_after
@@ -185,8 +185,20 @@ def _set_plan(account: Account, command: SetPlan, now: datetime, catalogue: Cata
     if plan is None:
         return _unknown_plan(command.plan, catalogue)
     since = now if command.since is None else min(command.since, now)
+    current = account.allowance
+    if current is not None and account.plan != plan.name and _opened_in_error(current, plan, since, now):
+        return _set_plan_late(account, current, plan, command, now, catalogue)
     allowance, grant = _allowance_on_change(account, plan, since, now)
-    account, entry = record(
+    if allowance is None and current is not None and command.since is not None and plan.renews_by_itself:
+        allowance = _paid_until(current, current.period.end)
+    account, entry = _plan_set(account, plan, command, now, allowance, grant)
+    return settle_after(account, entry, now, catalogue)
+
+
+def _plan_set(
+    account: Account, plan: Plan, command: SetPlan, now: datetime, allowance: Allowance | None, grant: Grant | None
+) -> tuple[Account, Entry]:
+    return record(
         account,
         EntryKind.PLAN_SET,
         effective_at=now,
@@ -199,7 +211,36 @@ def _set_plan(account: Account, command: SetPlan, now: datetime, catalogue: Cata
         reason=command.reason,
         reference=command.reference,
     )
-    return settle_after(account, entry, now, catalogue)
+
+
+def _opened_in_error(current: Allowance, plan: Plan, since: datetime, now: datetime) -> bool:
+    """Whether time has opened the running allowance only because a change that counts `since` then is heard now.
+
+    Then it would not be there had the change been heard in time, and must not depend on that (S27).
+    """
+    if now not in current.period or current.period.start <= since:
+        return False
+    return current.credits > plan.allowance if plan.renews_by_itself else not current.is_paid_at(now)
+
+
+def _set_plan_late(
+    account: Account, current: Allowance, plan: Plan, command: SetPlan, now: datetime, catalogue: Catalogue
+) -> Decision:
+    """Take what is left of such an allowance away, and open what the plan opens by itself instead, if anything."""
+    account, before = replace_allowance(account, at=now, now=now)
+    start = current.period.start
+    over = replace(_paid_until(current, start), period=Period(start, max(now, start + timedelta.resolution)))
+    account, entry = _plan_set(account, plan, command, now, over, None)
+    settled = settle_after(account, entry, now, catalogue)
+    return Decision(settled.account, (*before, *settled.entries))
+
+
+def _paid_until(allowance: Allowance, end: datetime) -> Allowance:
+    """The same, but of what was paid for, nothing counts from `end` on: its subscription is over (S16)."""
+    paid = allowance.paid
+    if paid is None or not paid.start < end < paid.end:
+        return allowance
+    return replace(allowance, paid=Period(paid.start, end))
 
 
 def _allowance_on_change(
@@ -245,11 +286,11 @@ def _renew_allowance(
     allowance: Allowance | None = None
     grant: Grant | None = None
     current = account.allowance
-    if _is_superseded(account, plan, command.period, now):
+    if _is_superseded(account, plan, command, now):
         kind = EntryKind.ALLOWANCE_SKIPPED
     elif command.prolongs and current is not None and now in current.period and current.is_paid_at(now):
         kind = EntryKind.ALLOWANCE_PROLONGED
-        allowance = replace(current, anchor=_anchor(command), paid=command.period)
+        allowance = replace(current, anchor=command.anchor, paid=command.period)
     else:
         allowance = _paid_allowance(plan, command, now)
         if allowance.period.start > now:
@@ -274,35 +315,26 @@ def _renew_allowance(
     return Decision(account, (*before, entry))
 
 
-def _anchor(command: RenewAllowance) -> datetime:
-    """What the months of a paid period are counted from.
-
-    One that is shorter than its months is the rest of what the subscription's billing date, which stays, is for.
-    """
-    paid = command.period
-    whole = add_months(paid.start, command.months) <= paid.end
-    return paid.start if whole else add_months(paid.end, -command.months)
-
-
 def _paid_allowance(plan: Plan, command: RenewAllowance, now: datetime) -> Allowance:
     """The allowance that a paid period opens now, or when it begins."""
     paid = command.period
     if command.months > 1:
-        month = month_of(paid, max(now, paid.start))
-        return Allowance(plan.name, paid.start, month, plan.allowance, paid)
+        month = command.month_at(max(now, paid.start))
+        return Allowance(plan.name, command.anchor, month, plan.allowance, paid)
     # Stripe counts months from its own anchor, so one month is as long as it was billed for. A plan that
     # renews by itself, should one follow, counts its periods from its end.
     return Allowance(plan.name, paid.end, paid, plan.allowance, paid)
 
 
-def _is_superseded(account: Account, plan: Plan, period: Period, now: datetime) -> bool:
-    """True when `period` is over, or this period or a later one of the plan has been opened already."""
-    current = account.allowance
-    if period.end <= now:
+def _is_superseded(account: Account, plan: Plan, command: RenewAllowance, now: datetime) -> bool:
+    """True when the period is over, or this period or a later one of the plan has been opened already."""
+    current, start = account.allowance, command.period.start
+    if command.period.end <= now:
         return True
     if current is None or current.paid is None or current.plan != plan.name:
         return False
-    return period.start <= current.paid.start
+    # A change may come at the very instant at which the period began that it changes.
+    return start < current.paid.start if command.prolongs else start <= current.paid.start
 
 
 def _unknown_plan(name: str, catalogue: Catalogue) -> UnknownPlan:

@@ -53,12 +53,6 @@ def period_of(anchor: datetime, n: int) -> Period:
     return Period(add_months(anchor, n), add_months(anchor, n + 1))
 
 
-def month_of(paid: Period, instant: datetime) -> Period:
-    """The month of a longer paid period in which `instant` lies, counted from the period's start (S3, S15)."""
-    month = period_containing(paid.start, instant)
-    return Period(month.start, min(month.end, paid.end))
-
-
 def period_containing(anchor: datetime, instant: datetime) -> Period:
     """The anchor's period in which `instant` lies. An instant before the anchor is an error."""
     if instant < anchor:
