@@ -142,6 +142,15 @@ def test_s16_of_a_year_whose_subscription_has_ended_only_the_month_in_which_it_d
     assert after(61) == []
 
 
+def test_s16_of_a_month_whose_subscription_has_ended_all_is_left() -> None:
+    # From 30 April to 31 May, as Stripe bills what began on a 31st.
+    month = invoice("in_1", 60, line("price_plus", 60, 91))
+    clock = T0 + timedelta(days=70)
+    (renew,) = commands("acme", "canceled", [month], [], PRICES, clock, ended=day(65))
+    assert isinstance(renew, RenewAllowance)
+    assert renew.period.end == T0 + timedelta(days=91)
+
+
 def test_s17_an_upgrade_counts_from_its_proration_wherever_that_stands() -> None:
     proration = line("price_pro", 10, 30, 2400, "ii_1")
     first = invoice("in_1", 0, line("price_plus", 0, 30))

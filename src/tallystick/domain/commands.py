@@ -192,7 +192,12 @@ class RenewAllowance(_Keyed):
         return self.period.start if is_whole else add_months(self.period.end, -self.months)
 
     def month_at(self, instant: datetime) -> Period:
-        """The part of the period that lies in its month in which `instant` does (S15)."""
+        """The part of the period that lies in its month in which `instant` does (S15).
+
+        One month is as long as it was billed for: from 30 April to 31 May where that is when a 31st was anchored.
+        """
+        if self.months == 1:
+            return self.period
         month = period_containing(self.anchor, instant)
         return Period(max(month.start, self.period.start), min(month.end, self.period.end))
 
