@@ -153,15 +153,7 @@ async def living(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     monkeypatch.setattr("stripe_sandbox.sandbox.time", SimpleNamespace(time=T0.timestamp))
     async with SandboxServer(Sandbox()) as server, httpx2.AsyncClient() as http:
         sandbox = server.sandbox
-        seed(sandbox)
-        for price, amount, interval in (
-            (PLUS_YEAR, 19_000, "year"),
-            (PRO, 4900, "month"),
-            (PRO_YEAR, 49_000, "year"),
-            (LITE, 500, "month"),
-        ):
-            terms = {"unit_amount": amount, "currency": "usd", "recurring": interval}
-            sandbox.seed_price(price_id=price, product_name=price, **terms)
+        seed_prices(sandbox)
 
         def clock() -> datetime:
             return datetime.fromtimestamp(sandbox.now(), UTC)
@@ -170,3 +162,15 @@ async def living(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
             life = Life(**vars(shop), http=http)
             await life.ledger.submit(OpenAccount(account_id="acme", plan="free"))
             yield life
+
+
+def seed_prices(sandbox: Sandbox) -> None:
+    """Every price of the plans and the pack."""
+    seed(sandbox)
+    for price, amount, interval in (
+        (PLUS_YEAR, 19_000, "year"),
+        (PRO, 4900, "month"),
+        (PRO_YEAR, 49_000, "year"),
+        (LITE, 500, "month"),
+    ):
+        sandbox.seed_price(price_id=price, product_name=price, unit_amount=amount, currency="usd", recurring=interval)

@@ -1,0 +1,211 @@
+"""Random lives of customers: what each does at Stripe, and in the plainest way what that should come to."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx2
+from sqlalchemy import select
+from sqlalchemy.dialects import sqlite
+
+from stripe_sandbox import checkout, customers, disputes, refunds
+from stripe_sandbox.billing import collection, lifecycle, schedules, updates
+from stripe_sandbox.errors import StripeError
+from stripe_sandbox.payment_methods import attach, find
+from stripe_sandbox.sandbox import Sandbox
+from tallystick.database.tables import purchases
+from tallystick.domain.commands import Spend
+from tests.billing.conftest import BANK, Shop
+from tests.billing.lifecycle import DECLINES_LATER, GOOD, PLUS_YEAR, PRO, PRO_YEAR
+from tests.billing.membership import Membership
+from tests.conftest import PLUS_PRICE
+from tests.sandbox.conftest import CARD
+
+PRICES = {("plus", 1): PLUS_PRICE, ("plus", 12): PLUS_YEAR, ("pro", 1): PRO, ("pro", 12): PRO_YEAR}
+
+
+@dataclass
+class Bought:
+    """What the model knows of one purchase: money in cents."""
+
+    purchase_id: str
+    session_id: str
+    paid: bool = False
+    refunded: list[int] = field(default_factory=list)
+    dispute: str = ""
+
+    @property
+    def credits(self) -> int:
+        """What is left of its 200 credits by S23 and S25, spent or not."""
+        if not self.paid:
+            return 0
+        gone = sum(self.refunded) + (599 if self.dispute in ("chargeback", "lost") else 0)
+        return 200 - 200 * min(599, gone) // 599
+
+
+class Life:
+    """One customer, of whom two worlds hear: in one every event comes at once, in the other any time later."""
+
+    def __init__(self, name: str, at_once: Shop, late: Shop, browser: httpx2.AsyncClient, began: datetime) -> None:
+        self.name = name
+        self._at_once = at_once
+        self._late = late
+        self._sandbox: Sandbox = at_once.sandbox
+        self._browser = browser
+        self._spent = 0
+        self.bought: list[Bought] = []
+        self.acts: list[tuple[Any, ...]] = []
+        self.membership = Membership(began)
+        default = {"payment_method": GOOD, "invoice_settings": {"default_payment_method": GOOD}}
+        made = customers.create(self._sandbox, {"metadata": {"account_id": name}, **default})
+        self.customer_id: str = made["id"]
+        self._subscription_id = ""
+
+    async def act(self, n: int, what: str, *options: Any) -> None:
+        self.acts.append((self.membership.now.isoformat(), what, *options))
+        latest = self.bought[-1] if self.bought else None
+        match what, latest:
+            case (("buy" | "buy by bank"), _):
+                await self._buy(CARD if what == "buy" else BANK, returns=options[0])
+            case "spend", _:
+                await self._spend(n, options[0])
+            case "give up", _:
+                await self._at_once.billing.start_pack_checkout(self.name)
+                await copy_purchases(self._at_once, self._late, self.name)
+            case "subscription", _:
+                self._subscription(*options)
+            case _, None:
+                return
+            case "come back", _:
+                await self._late.billing.fulfil(latest.session_id)
+            case _:
+                self._payment_of(what, latest, *options)
+
+    def credits(self) -> int:
+        return sum(bought.credits for bought in self.bought) - self._spent
+
+    async def _buy(self, form: dict[str, str], *, returns: bool) -> None:
+        started = await self._at_once.billing.start_pack_checkout(self.name)
+        assert started.purchase_id is not None
+        purchase = await self._at_once.billing.purchase(self.name, started.purchase_id)
+        await copy_purchases(self._at_once, self._late, self.name)
+        assert (await self._browser.post(started.url, data=form)).status_code == 303
+        self.bought.append(Bought(purchase.id, purchase.checkout_session_id, paid=form is CARD))
+        if returns:
+            await self._late.billing.fulfil(purchase.checkout_session_id)
+
+    async def _spend(self, n: int, amount: int) -> None:
+        """Of what both worlds have alike: bonus credits, while there are no monthly ones."""
+        worlds = (self._at_once.ledger, self._late.ledger)
+        accounts = [await ledger.account(self.name) for ledger in worlds]
+        if all(account.monthly == 0 and account.available >= amount for account in accounts):
+            for ledger in worlds:
+                await ledger.submit(Spend(account_id=self.name, key=f"spend{n}", amount=amount))
+            self._spent += amount
+
+    def _payment_of(self, what: str, bought: Bought, *options: Any) -> None:
+        session = self._sandbox.get(bought.session_id, "checkout.session")
+        intent = self._sandbox.get(session["_intent"], "payment_intent")
+        if what == "bank" and intent["status"] == "processing":
+            checkout.settle_bank_payment(self._sandbox, intent["id"], succeeds=options[0])
+            bought.paid = options[0]
+        if not bought.paid:
+            return
+        try:
+            self._payment(what, bought, intent["id"], *options)
+        except StripeError:
+            # What Stripe refuses has not happened: more than is left, or a payment that is charged back.
+            return
+
+    def _payment(self, what: str, bought: Bought, intent: str, *options: Any) -> None:
+        sandbox = self._sandbox
+        mine = [r for r in sandbox.store.newest_first("refund") if r["payment_intent"] == intent]
+        theirs = [d for d in sandbox.store.newest_first("dispute") if d["payment_intent"] == intent]
+        match what:
+            case "refund":
+                refunds.create(sandbox, {"payment_intent": intent, "amount": options[0]})
+                bought.refunded.append(options[0])
+            case "refund fails" if mine and mine[0]["status"] == "succeeded":
+                refunds.fail(sandbox, mine[0]["id"])
+                bought.refunded.remove(mine[0]["amount"])
+            case "dispute" if not theirs:
+                disputes.open(sandbox, intent, kind=disputes.Kind(options[0]))
+                bought.dispute = options[0]
+            case "dispute ends" if theirs:
+                (disputes.win if options[0] else disputes.lose)(sandbox, theirs[0]["id"])
+                bought.dispute = "won" if options[0] or bought.dispute == "inquiry" else "lost"
+
+    def _subscription(self, what: str) -> None:
+        model, running = self.membership, self.membership.running
+        good = running is not None and running.status == "active" and model.card_is_good
+        # While a schedule has it, also after its change, Stripe refuses every other one.
+        free = bool(self._subscription_id) and self._found()["schedule"] is None
+        changeable = good and free and running is not None and not running.cancels
+        match what:
+            case "plus" | "pro" | "a year" if running is None:
+                plan, months = ("plus", 12) if what == "a year" else (what, 1)
+                self._subscribe(plan, months)
+                model.subscribe(plan, months)
+            case "the card breaks" | "the card is mended" | "what is due is paid":
+                model.card_is_good = what != "the card breaks"
+                self._use_card(GOOD if model.card_is_good else DECLINES_LATER)
+                if what == "what is due is paid" and running is not None and running.tries:
+                    self._pay()
+                    model.pay(running)
+            case _ if running is None:
+                return
+            case "cancel":
+                lifecycle.cancel(self._sandbox, self._found(), {})
+                model.cancel()
+            case "upgrade" if changeable and running.plan == "plus":
+                self._change(PRICES["pro", running.months])
+                model.upgrade(running)
+            case "to the year" if changeable and running.months == 1:
+                self._change(PRICES[running.plan, 12])
+                model.to_the_year(running)
+            case "downgrade" if changeable and running.plan == "pro":
+                self._change_at_the_end(PRICES["plus", running.months])
+                running.becomes = "plus"
+            case "cancel at the end" | "go on" if running.status == "active" and free:
+                running.cancels = what == "cancel at the end"
+                updates.update(self._sandbox, self._found(), {"cancel_at_period_end": running.cancels})
+
+    def _found(self) -> dict[str, Any]:
+        return self._sandbox.get(self._subscription_id, "subscription")
+
+    def _subscribe(self, plan: str, months: int) -> None:
+        given = {"customer": self.customer_id, "items": [{"price": PRICES[plan, months]}], "metadata": {"plan": plan}}
+        self._subscription_id = lifecycle.create(self._sandbox, given)["id"]
+
+    def _change(self, price: str) -> None:
+        found = self._found()
+        items = [{"id": found["items"]["data"][0]["id"], "price": price}]
+        how = {"proration_behavior": "always_invoice", "payment_behavior": "error_if_incomplete"}
+        updates.update(self._sandbox, found, {"items": items, **how})
+
+    def _change_at_the_end(self, price: str) -> None:
+        item = self._found()["items"]["data"][0]
+        schedule = schedules.create(self._sandbox, {"from_subscription": self._subscription_id})
+        span = {"start_date": item["current_period_start"], "end_date": item["current_period_end"]}
+        now = {**span, "items": [{"price": item["price"]["id"]}]}
+        then = {"items": [{"price": price}], "proration_behavior": "none"}
+        schedules.update(self._sandbox, schedule, {"phases": [now, then], "end_behavior": "release"})
+
+    def _use_card(self, name: str) -> None:
+        method = attach(self._sandbox, find(self._sandbox, name), self.customer_id)
+        settings = {"default_payment_method": method["id"]}
+        customers.update(self._sandbox, self.customer_id, {"invoice_settings": settings})
+
+    def _pay(self) -> None:
+        (invoice,) = self._sandbox.store.newest_first(
+            "invoice", lambda i: bool(i["status"] == "open" and i["customer"] == self.customer_id)
+        )
+        collection.pay(self._sandbox, invoice, {})
+
+
+async def copy_purchases(of: Shop, to: Shop, account_id: str) -> None:
+    """What was sold in one world was sold in the other one too, and has not been heard of since."""
+    query = select(purchases).where(purchases.c.account_id == account_id)
+    rows = await of.database.read(lambda connection: connection.execute(query).mappings().all())
+    adding = sqlite.insert(purchases).on_conflict_do_nothing()
+    await to.database.write(lambda connection: connection.execute(adding, [dict(row) for row in rows]))
