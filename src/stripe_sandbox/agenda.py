@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from stripe_sandbox import (
     balance,
-    checkout,
+    checkout_sessions,
     clocks,
     disputes,
     fraud_warnings,
@@ -22,7 +22,7 @@ from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import WAKE, Object
 
 _WAKES: dict[str, Callable[[Sandbox, Object], None]] = {
-    "checkout.session": checkout.wake,
+    "checkout.session": checkout_sessions.wake,
     "invoice": collection.wake,
     "subscription": lifecycle.wake,
     "subscription_schedule": schedules.wake,

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from stripe_sandbox import payment_controls
+from stripe_sandbox import payment_controls, subscription_controls
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.html import page, see
 from stripe_sandbox.sandbox import Sandbox
@@ -102,6 +102,7 @@ def routes(sandbox: Sandbox) -> list[BaseRoute]:
         "/sandbox/outages": fail,
         "/sandbox/outages/clear": clear,
         **payment_controls.CONTROLS,
+        **subscription_controls.CONTROLS,
     }
     return [
         Route("/sandbox/deliveries", lambda _: JSONResponse(state(sandbox)), methods=["GET"]),

@@ -11,10 +11,16 @@ _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
 
 def shown(minor: int, currency: str) -> str:
     """`minor` units of a currency for people: $5.99, or -$5.99."""
-    number = f"{abs(minor):,}" if currency in _ZERO_DECIMAL else f"{abs(minor) / 100:,.2f}"
+    places = decimals(currency)
+    number = f"{abs(minor) / 10**places:,.{places}f}"
     sign = "-" if minor < 0 else ""
     symbol = _SYMBOLS.get(currency)
     return f"{sign}{symbol}{number}" if symbol else f"{sign}{number} {currency.upper()}"
+
+
+def decimals(currency: str) -> int:
+    """How many places its minor units have."""
+    return 0 if currency in _ZERO_DECIMAL else 2
 
 
 def share(amount: int, part: int, whole: int) -> int:

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
-from stripe_sandbox import charges, disputes, fraud_warnings, refunds
+from stripe_sandbox import charges, checkout, disputes, fraud_warnings, refunds
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.money import shown
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object, public
 
+_BANK_ENDS: Mapping[str, Callable[[Sandbox, str], Object]] = {
+    "succeed": lambda sandbox, id: checkout.settle_bank_payment(sandbox, id, succeeds=True),
+    "fail": lambda sandbox, id: checkout.settle_bank_payment(sandbox, id, succeeds=False),
+}
 _REFUND_ENDS: Mapping[str, Callable[[Sandbox, str], Object]] = {
     "succeed": refunds.succeed,
     "fail": refunds.fail,
@@ -27,6 +31,11 @@ def refund(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
         if fields.get("reason"):
             given["reason"] = fields["reason"]
         return _sent(refunds.create(sandbox, given))
+
+
+def settle(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
+    """Let a bank payment that is under way arrive (`outcome=succeed`), or bounce (`outcome=fail`)."""
+    return _sent(_chosen(_BANK_ENDS, fields)(sandbox, id))
 
 
 def end_refund(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
@@ -60,8 +69,10 @@ def warn(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
 def overview(sandbox: Sandbox) -> Object:
     """What the index page shows of payments, refunds and disputes, newest first."""
     store = sandbox.store
+    waiting = store.newest_first("payment_intent", lambda intent: bool(intent["status"] == "processing"))
     captured = store.newest_first("charge", lambda c: bool(c["captured"]))
     return {
+        "waiting": _shown(waiting),
         "payments": [
             {
                 **charge,
@@ -95,6 +106,7 @@ def _sent(body: Object) -> Object:
 
 
 CONTROLS = {
+    "/sandbox/bank_payments/{id}": settle,
     "/sandbox/payments/{id}/refund": refund,
     "/sandbox/payments/{id}/dispute": dispute,
     "/sandbox/payments/{id}/fraud_warning": warn,

@@ -119,6 +119,7 @@ def charge(created: int, intent: Object, method: Object, *, authenticated: bool 
         "status": "pending",
         "transfer_data": None,
         "transfer_group": None,
+        **{name: intent[name] for name in ("presentment_details",) if name in intent},
     }
 
 

@@ -55,23 +55,28 @@ class RunningSandbox:
         email: str = "buyer@example.com",
         name: str = "Bo Buyer",
         confirm: bool = True,
+        quantity: int | None = None,
+        promotion_code: str | None = None,
     ) -> str:
         """Pay a checkout session, or that of an id, at its hosted page. Returns where the buyer is sent then.
 
         `card` None pays by bank transfer, which arrives with `settle`. A card that asks for 3-D Secure is confirmed
-        or not. Raises NotPaid.
+        or not. `quantity` is of the first line, where that can be changed. Raises NotPaid.
         """
-        page = f"{self.url}/c/pay/{session if isinstance(session, str) else session.id}"
+        id = session if isinstance(session, str) else session.id
+        page = f"{self.url}/c/pay/{id}"
+        if quantity is not None:
+            line = self.sandbox.get(id, "checkout.session")["_line_items"][0]
+            _sent(f"{page}/quantity", {"line": line["id"], "quantity": str(quantity)})
+        if promotion_code is not None:
+            _sent(f"{page}/promotion_code", {"code": promotion_code})
         form = {"email": email, "name": name, "payment_method": "bank" if card is None else "card"}
         if card is not None:
             form |= {"card_number": card, "exp": "12 / 40", "cvc": "1234" if card.startswith("3") else "123"}
-        answer = httpx2.post(page, data=form)
-        if answer.headers.get("location", "").endswith("/authenticate"):
-            answer = httpx2.post(f"{page}/authenticate", data={"answer": "complete" if confirm else "fail"})
-        if answer.status_code != 303:
-            complaint = re.search(r'role="alert"[^>]*>([^<]*)<', answer.text)
-            raise NotPaid(html.unescape(complaint[1]).strip() if complaint else "The session is not open.")
-        return str(answer.headers["location"])
+        goes_to = _sent(page, form)
+        if goes_to.endswith("/authenticate"):
+            goes_to = _sent(f"{page}/authenticate", {"answer": "complete" if confirm else "fail"})
+        return goes_to
 
     def settle(self, payment_intent: str, *, succeeds: bool = True) -> None:
         """Let a bank transfer arrive, or bounce."""
@@ -102,6 +107,15 @@ class RunningSandbox:
         bodies = [json.dumps(event).encode() for event in new if "*" in wanted or event["type"] in wanted]
         kind = {"Content-Type": "application/json; charset=utf-8"}
         return [(body, {**kind, "Stripe-Signature": signature(body, secret, int(time.time()))}) for body in bodies]
+
+
+def _sent(url: str, form: dict[str, str]) -> str:
+    """Send a form of the checkout page. Returns where it leads. Raises NotPaid with what the page says."""
+    answer = httpx2.post(url, data=form)
+    if answer.status_code != 303:
+        complaint = re.search(r'role="alert"[^>]*>([^<]*)<', answer.text)
+        raise NotPaid(html.unescape(complaint[1]).strip() if complaint else "The session is not open.")
+    return str(answer.headers["location"])
 
 
 @contextmanager

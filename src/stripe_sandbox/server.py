@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from stripe_sandbox import agenda, api, bank_pages, controls, invoice_pages, pages, portal_pages
+from stripe_sandbox import agenda, api, bank_pages, checkout_pages, controls, invoice_pages, pages, portal_pages
 from stripe_sandbox.delivery import RETRY_SECONDS, Deliverer
 from stripe_sandbox.gate import ABORT, Gate
 from stripe_sandbox.sandbox import Sandbox
@@ -51,6 +51,7 @@ def create_app(sandbox: Sandbox, *, retry_seconds: Sequence[float] = RETRY_SECON
             *api.routes(sandbox),
             *controls.routes(sandbox),
             *bank_pages.routes(sandbox),
+            *checkout_pages.routes(sandbox),
             *invoice_pages.routes(sandbox),
             *portal_pages.routes(sandbox),
             *pages.routes(sandbox),

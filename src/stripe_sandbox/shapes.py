@@ -120,13 +120,13 @@ def webhook_endpoint(id: str, created: int, given: Object) -> Object:
     }
 
 
-def line_item(id: str, price: Object, product: Object, quantity: int) -> Object:
-    """One line of a checkout session."""
+def line_item(id: str, price: Object, product: Object, quantity: int, adjustable: Object | None = None) -> Object:
+    """One line of a checkout session, before discount and tax."""
     amount = price["unit_amount"] * quantity
     return {
         "id": id,
         "object": "item",
-        "adjustable_quantity": None,
+        "adjustable_quantity": adjustable,
         "amount_discount": 0,
         "amount_subtotal": amount,
         "amount_tax": 0,
@@ -147,12 +147,12 @@ def checkout_session(id: str, created: int, url: str, lines: list[Object], given
     return {
         "id": id,
         "object": "checkout.session",
-        "adaptive_pricing": {"enabled": payment},
-        "after_expiration": None,
+        "adaptive_pricing": {"enabled": (given.get("adaptive_pricing") or {}).get("enabled", not setup)},
+        "after_expiration": _after_expiration(given.get("after_expiration") or {}),
         "allow_promotion_codes": given.get("allow_promotion_codes"),
         "amount_subtotal": total,
         "amount_total": total,
-        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+        "automatic_tax": _automatic_tax(given.get("automatic_tax") or {}),
         "billing_address_collection": given.get("billing_address_collection"),
         "branding_settings": {
             "background_color": "#ffffff",
@@ -190,7 +190,7 @@ def checkout_session(id: str, created: int, url: str, lines: list[Object], given
         else given.get("customer_creation", "if_required"),
         "customer_details": customer_details(email) if email else None,
         "customer_email": email,
-        "discounts": [],
+        "discounts": None if setup else [],
         "expires_at": given.get("expires_at") or created + 86_400,
         "integration_identifier": None,
         "invoice": None,
@@ -216,7 +216,7 @@ def checkout_session(id: str, created: int, url: str, lines: list[Object], given
         "origin_context": None,
         "payment_intent": None,
         "payment_link": None,
-        "payment_method_collection": "if_required" if payment else "always",
+        "payment_method_collection": given.get("payment_method_collection", "if_required" if payment else "always"),
         "payment_method_configuration_details": None,
         "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
         "payment_method_types": ["card", "us_bank_account"] if payment else ["card"],
@@ -259,6 +259,27 @@ def _subscription_settings(given: Object) -> Object:
     """What a session's subscription will be like."""
     kept = ("description", "metadata", "trial_end", "trial_period_days", "trial_settings")
     return {name: given[name] for name in kept if name in given}
+
+
+def _after_expiration(given: Object) -> Object | None:
+    """How an expired session can be recovered; its link is made when it expires."""
+    if "recovery" not in given:
+        return None
+    wanted = given["recovery"]
+    return {
+        "recovery": {
+            "allow_promotion_codes": wanted.get("allow_promotion_codes", False),
+            "enabled": wanted["enabled"],
+            "expires_at": None,
+            "url": None,
+        }
+    }
+
+
+def _automatic_tax(given: Object) -> Object:
+    if not given.get("enabled"):
+        return {"enabled": False, "liability": None, "provider": None, "status": None}
+    return {"enabled": True, "liability": {"type": "self"}, "provider": "stripe", "status": "complete"}
 
 
 def customer_details(email: str | None, name: str | None = None) -> Object:

@@ -16,7 +16,7 @@ __all__ = ["stripe_sandbox"]
 SECRET = "whsec_mine"
 
 
-def checkout(sandbox: RunningSandbox, mode: Any = "payment") -> stripe.checkout.Session:
+def checkout(sandbox: RunningSandbox, mode: Any = "payment", **given: Any) -> stripe.checkout.Session:
     recurring = "month" if mode == "subscription" else None
     sandbox.sandbox.seed_price(
         price_id="price_1", product_name="Pack", unit_amount=599, currency="usd", recurring=recurring
@@ -25,7 +25,8 @@ def checkout(sandbox: RunningSandbox, mode: Any = "payment") -> stripe.checkout.
         {
             "mode": mode,
             "success_url": "http://shop.test/thanks?session_id={CHECKOUT_SESSION_ID}",
-            "line_items": [{"price": "price_1", "quantity": 1}],
+            "line_items": [{"price": "price_1", "quantity": 1, "adjustable_quantity": {"enabled": True}}],
+            **given,
         }
     )
 
@@ -48,6 +49,19 @@ def test_a_card_that_is_declined_says_why(stripe_sandbox: RunningSandbox) -> Non
     stripe_sandbox.pay(session, "4000 0000 0000 3220")
     with pytest.raises(NotPaid, match="not open"):
         stripe_sandbox.pay(session)
+
+
+def test_a_quantity_is_chosen_and_a_code_used_before_it_is_paid(stripe_sandbox: RunningSandbox) -> None:
+    client = stripe_sandbox.client
+    coupon = client.v1.coupons.create({"percent_off": 50})
+    client.v1.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon.id}, "code": "HALF"})
+    session = checkout(stripe_sandbox, allow_promotion_codes=True)
+    with pytest.raises(NotPaid, match="from 1 to 99"):
+        stripe_sandbox.pay(session, quantity=100)
+    with pytest.raises(NotPaid, match="This code is invalid"):
+        stripe_sandbox.pay(session, promotion_code="NONE")
+    stripe_sandbox.pay(session, quantity=2, promotion_code="half")
+    assert client.v1.checkout.sessions.retrieve(session.id).amount_total == 599
 
 
 @pytest.mark.parametrize("succeeds", [True, False])
