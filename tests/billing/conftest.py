@@ -18,7 +18,7 @@ from tallystick.billing import Billing, BillingSettings, Purchase
 from tallystick.clock import Clock, system_clock
 from tallystick.database.engine import Database
 from tallystick.domain.account import Account
-from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.catalogue import Catalogue, Pack
 from tallystick.domain.commands import OpenAccount, SetPlan
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
@@ -96,6 +96,31 @@ async def shop(database_url: str, catalogue: Catalogue) -> AsyncIterator[Shop]:
         async with make_shop(database_url, catalogue, server) as made:
             yield made
             await made.assert_proven()
+
+
+@pytest.fixture
+async def generous(database_url: str, catalogue: Catalogue) -> AsyncIterator[Shop]:
+    """A shop whose pack can be bought up to five at a time, with promotion codes."""
+    pack = Pack(
+        "credits_200",
+        credits=200,
+        price="5.99 USD",
+        stripe_price=PACK_PRICE,
+        max_quantity=5,
+        promotion_codes=True,
+    )
+    async with SandboxServer(Sandbox()) as server:
+        seed(server.sandbox)
+        async with make_shop(database_url, Catalogue(catalogue.plans, [pack]), server) as made:
+            await made.open()
+            yield made
+            await made.assert_proven()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient() as http:
+        yield http
 
 
 def seed(sandbox: Sandbox) -> None:
