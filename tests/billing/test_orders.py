@@ -67,7 +67,7 @@ async def test_s20_a_promotion_code_or_coupon_changes_what_is_paid_and_not_what_
         await buyer.type_code(code)
         purchase = await paid(shop, buyer, code)
         assert (purchase.status, purchase.problem) == (PurchaseStatus.CREDITED, None)
-        assert ((await shop.account(code)).bonus, purchase.price.minor) == (200, 599)
+        assert ((await shop.account(code)).bonus, purchase.price.minor, purchase.paid_minor) == (200, 599, cost)
         entry = await shop.ledger.entry_by_key(code, purchase.ledger_key)
         assert entry is not None
         assert entry.reason == f"Bought 200 credits for {cost / 100:.2f} USD"
@@ -84,6 +84,7 @@ async def test_s21_a_code_for_all_of_it_is_credited_though_there_is_no_payment(
     await buyer.type_code("FREE")
     purchase = await paid(shop, buyer)
     assert (purchase.status, purchase.payment_intent_id) == (PurchaseStatus.CREDITED, None)
+    assert str(purchase.comes_to) == "0.00 USD"
     assert ((await buyer.session()).payment_status, (await shop.account()).bonus) == ("no_payment_required", 400)
     with pytest.raises(NothingToRefund):
         await shop.billing.quote_refund(purchase.id)

@@ -57,3 +57,5 @@ async def test_two_packs_with_a_code_for_all_of_it_are_credited_without_a_card(
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
     await page.get_by_role("button", name="Complete order").click()
     await expect(page.locator("h1")).to_have_text("400 credits added", timeout=15_000)
+    await page.goto(f"{house.url}/settings")
+    await expect(page.locator("[data-testid=purchases]")).to_contain_text("$0.00")

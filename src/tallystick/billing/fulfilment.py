@@ -159,6 +159,7 @@ class Fulfilment:
             credits=credits,
             amount_minor=purchase.minor_each * quantity,
             payment_intent_id=_intent_id(session),
+            paid_minor=paid.minor,
             problem=None,
         )
         if not receipt.replayed:

@@ -29,7 +29,8 @@ class PurchaseStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """One purchase. `credits` and `price` are for all of it; `entry_seq` names the entry that credited it.
+    """One purchase. `credits` and `price` are for all of it; `entry_seq` names the entry that credited it. `paid_minor`
+    is what was paid when it was credited, after discount and with tax.
 
     `refunded_minor` of its price was given back and `clawed_back` of its credits taken back, as we last saw
     it; `dispute` is the status of its dispute at Stripe, or `early_fraud_warning`.
@@ -51,6 +52,7 @@ class Purchase:
     checkout_url: str
     recovery_url: str | None
     payment_intent_id: str | None
+    paid_minor: int | None
     problem: str | None
     entry_seq: int | None
     refunded_minor: int
@@ -76,6 +78,11 @@ class Purchase:
     def minor_each(self) -> int:
         """The price of one pack in minor units, before discount and tax."""
         return self.price.minor // self.quantity
+
+    @property
+    def comes_to(self) -> Money:
+        """What was paid for it, or its price as long as that is not known."""
+        return self.price if self.paid_minor is None else Money(self.paid_minor, self.price.currency)
 
     @property
     def ledger_key(self) -> str:

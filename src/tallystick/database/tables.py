@@ -185,6 +185,8 @@ purchases = Table(
     # Where a checkout that has expired can be taken up again.
     Column("recovery_url", Text, nullable=True),
     Column("payment_intent_id", Text, nullable=True),
+    # What was paid for it, after discount and with tax; null until it is.
+    Column("paid_minor", BigInteger, nullable=True),
     # Why it needs review, or why it failed; null when all is well.
     Column("problem", Text, nullable=True),
     # The number of the entry that credited it, in the account's ledger.

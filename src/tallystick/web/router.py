@@ -49,13 +49,14 @@ class PortalAnswer(BaseModel):
 
 
 class PurchaseAnswer(BaseModel):
-    """One purchase. `amount` is its price in minor units; `recovery_url` leads back to a checkout that has expired."""
+    """One purchase. `amount` is its price in minor units, `paid` what was paid, null until it is; `recovery_url` leads back to a checkout that has expired."""
 
     id: str
     status: str
     pack_id: str
     credits: int
     amount: int
+    paid: int | None
     currency: str
     quantity: int
     recovery_url: str | None
@@ -187,6 +188,7 @@ def _purchase(purchase: Purchase) -> PurchaseAnswer:
         pack_id=purchase.pack_id,
         credits=purchase.credits,
         amount=purchase.price.minor,
+        paid=purchase.paid_minor,
         currency=purchase.price.currency,
         quantity=purchase.quantity,
         recovery_url=purchase.recovery_url,
