@@ -164,6 +164,10 @@ class Model:
         n = 0
         while month(begins, n + 1) <= now:
             n += 1
+        for lot in self.lots:
+            if lot.place == MONTHLY:
+                # What a hold still needs of it burns before what takes its place.
+                lot.ends = min(lot.ends or now, now)
         self._open(plan, month(begins, n), month(begins, n + 1))
         self.paid_for = (begins, ends)
         # A yearly one goes on month by month; after a monthly one, whatever follows counts from its end.
