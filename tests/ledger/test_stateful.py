@@ -319,18 +319,17 @@ ENOUGH_FOR_ALL = 5_000
 def live(door: Callable[[str, Catalogue, FrozenClock], Door], url: str, steps: int) -> None:
     """At least `steps` steps in all, counted.
 
-    TALLYSTICK_STATEFUL_TIMES multiplies them for a long run, and TALLYSTICK_STATEFUL_SEED makes it the same again.
+    TALLYSTICK_STATEFUL_TIMES multiplies them for a long run; TALLYSTICK_STATEFUL_SEED draws other lives.
     """
     steps *= int(os.environ.get("TALLYSTICK_STATEFUL_TIMES", "1"))
-    given = os.environ.get("TALLYSTICK_STATEFUL_SEED")
+    first = int(os.environ.get("TALLYSTICK_STATEFUL_SEED", "1"))
     taken: Counter[str] = Counter()
     open_door = staticmethod(lambda clock: door(url, CATALOGUE, clock))
     machine: type[Life] = type("LifeThroughOneDoor", (Life,), {"open_door": open_door, "steps": taken})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archiving, "LEAST", 1)
         for more in itertools.count():
-            if given is not None:
-                seed(int(given) + more)(machine)
+            seed(first + more)(machine)
             run_state_machine_as_test(
                 machine,
                 settings=settings(
