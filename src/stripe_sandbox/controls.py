@@ -13,6 +13,7 @@ from stripe_sandbox import payment_controls, subscription_controls
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.html import page, see
 from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import public
 
 Act = Callable[[Sandbox, dict[str, str], str], Any]
 """What a control does: the sandbox, the fields, the id in the path (or ""). Returns what is answered."""
@@ -130,6 +131,6 @@ def _handler(sandbox: Sandbox, act: Act) -> Callable[[Request], Any]:
                 )
             body = error.body if isinstance(error, StripeError) else {"error": {"message": str(error)}}
             return JSONResponse(body, status)
-        return see("/sandbox/") if is_person else JSONResponse(answer)
+        return see("/sandbox/") if is_person else JSONResponse(public(answer))
 
     return handle

@@ -6,7 +6,7 @@ from stripe_sandbox import charges, checkout, disputes, fraud_warnings, refunds
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.money import shown
 from stripe_sandbox.sandbox import Sandbox
-from stripe_sandbox.store import Object, public
+from stripe_sandbox.store import Object
 
 _BANK_ENDS: Mapping[str, Callable[[Sandbox, str], Object]] = {
     "succeed": lambda sandbox, id: checkout.settle_bank_payment(sandbox, id, succeeds=True),
@@ -30,40 +30,39 @@ def refund(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
             given["amount"] = int(amount)
         if fields.get("reason"):
             given["reason"] = fields["reason"]
-        return _sent(refunds.create(sandbox, given))
+        return refunds.create(sandbox, given)
 
 
 def settle(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
     """Let a bank payment that is under way arrive (`outcome=succeed`), or bounce (`outcome=fail`)."""
-    return _sent(_chosen(_BANK_ENDS, fields)(sandbox, id))
+    return _chosen(_BANK_ENDS, fields)(sandbox, id)
 
 
 def end_refund(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
     """Let a refund `outcome=succeed`, `fail` or `cancel`."""
-    return _sent(_chosen(_REFUND_ENDS, fields)(sandbox, id))
+    return _chosen(_REFUND_ENDS, fields)(sandbox, id)
 
 
 def dispute(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
     """Have the bank dispute a payment: `kind` (chargeback, inquiry, prevented), `reason`, `amount` in cents."""
     amount = fields.get("amount", "").strip()
-    opened = disputes.open(
+    return disputes.open(
         sandbox,
         id,
         kind=disputes.Kind(fields.get("kind") or disputes.Kind.CHARGEBACK),
         reason=fields.get("reason") or None,
         amount=int(amount) if amount else None,
     )
-    return _sent(opened)
 
 
 def end_dispute(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
     """Let a dispute `outcome=win` or `lose`, or an inquiry `escalate`."""
-    return _sent(_chosen(_DISPUTE_ENDS, fields)(sandbox, id))
+    return _chosen(_DISPUTE_ENDS, fields)(sandbox, id)
 
 
 def warn(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
     """Have the bank warn of fraud in a payment: `fraud_type`."""
-    return _sent(fraud_warnings.issue(sandbox, id, fields.get("fraud_type") or "misc"))
+    return fraud_warnings.issue(sandbox, id, fields.get("fraud_type") or "misc")
 
 
 def overview(sandbox: Sandbox) -> Object:
@@ -98,11 +97,6 @@ def _chosen(
     if outcome not in ends:
         raise StripeError(f"Give outcome={', '.join(ends)}.", param="outcome")
     return ends[outcome]
-
-
-def _sent(body: Object) -> Object:
-    sent: Object = public(body)
-    return sent
 
 
 CONTROLS = {

@@ -8,7 +8,7 @@ from stripe_sandbox.billing import lifecycle, portal_configurations, standing, u
 from stripe_sandbox.card_table import card_of
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.sandbox import Sandbox
-from stripe_sandbox.store import Object, public
+from stripe_sandbox.store import Object
 
 _SHOWN = 20
 _CLOCK = "test_helpers.test_clock"
@@ -44,7 +44,7 @@ def change(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object:
     if wanted not in _CHANGES:
         raise StripeError(f"Give do={', '.join(_CHANGES)}.", param="do")
     with sandbox.store.transaction(), clocks.in_time_of(sandbox, id):
-        return _sent(_CHANGES[wanted](sandbox, sandbox.get(id, "subscription")))
+        return _CHANGES[wanted](sandbox, sandbox.get(id, "subscription"))
 
 
 def move_clock(sandbox: Sandbox, fields: dict[str, str], _: str) -> Object:
@@ -59,12 +59,12 @@ def move_test_clock(sandbox: Sandbox, fields: dict[str, str], id: str) -> Object
     clock = sandbox.get(id, _CLOCK)
     clocks.advance(sandbox, id, {"frozen_time": clock["frozen_time"] + _seconds(fields)})
     agenda.run_due(sandbox)
-    return _sent(sandbox.get(id, _CLOCK))
+    return sandbox.get(id, _CLOCK)
 
 
 def save_portal(sandbox: Sandbox, _: dict[str, str], __: str) -> Object:
     """Save the customer portal's default configuration, as it is when nothing was chosen."""
-    return _sent(portal_configurations.save_default(sandbox))
+    return portal_configurations.save_default(sandbox)
 
 
 def overview(sandbox: Sandbox) -> Object:
@@ -105,11 +105,6 @@ def _seconds(fields: dict[str, str]) -> int:
 
 def _time(instant: int) -> str:
     return f"{datetime.fromtimestamp(instant, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _sent(body: Object) -> Object:
-    sent: Object = public(body)
-    return sent
 
 
 CONTROLS = {
