@@ -56,6 +56,11 @@ class Setup:
         self._events = events
         self.offers = offers(catalogue, environment)
 
+    @property
+    def livemode(self) -> bool:
+        """Whether the account is set up in live mode."""
+        return self._settings.livemode
+
     async def plan(self, *, new_secret: bool = False) -> Plan:
         """What has to be done; changes nothing. Raises SetupStopped."""
         try:

@@ -2,11 +2,12 @@
 
 from rich.console import Console
 
-from tallystick.billing import HANDLED_EVENTS, Doctor, Finding, Setup, State, StripeApi
+from tallystick.billing import Doctor, Finding, State
 from tallystick.cli.accounts import print_json
 from tallystick.cli.running import EXIT_REFUSED
+from tallystick.cli.stripe_setup import open_setup
 from tallystick.clock import system_clock
-from tallystick.config import ConfigurationError, environment, load_database_url, load_settings, load_setup_settings
+from tallystick.config import ConfigurationError, environment, load_database_url, load_settings
 
 _MARKS = {
     State.OK: "[green]ok[/]      ",
@@ -19,13 +20,8 @@ _MARKS = {
 async def doctor(*, as_json: bool) -> int:
     """Print every finding. Returns the exit code: 1 when something is wrong. Raises ConfigurationError."""
     env = environment()
-    settings, catalogue = load_setup_settings(env)
-    api = StripeApi(settings)
-    try:
-        setup = Setup(settings, api, catalogue, env, HANDLED_EVENTS)
+    async with open_setup(env) as (setup, api):
         findings = await Doctor(setup, api, load_database_url(env), system_clock, _problem(env)).examine()
-    finally:
-        await api.close()
     wrong = any(finding.state is State.FAILED for finding in findings)
     if as_json:
         print_json({"ok": not wrong, "checks": [_as_json(finding) for finding in findings]})

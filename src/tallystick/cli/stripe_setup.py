@@ -18,12 +18,12 @@ SECRET_NAME = "SECRET_KEY"
 
 
 @asynccontextmanager
-async def open_setup(env: Mapping[str, str]) -> AsyncIterator[tuple[Setup, bool]]:
-    """What sets up the account of the environment's key, and whether that is in live mode. Raises ConfigurationError."""
+async def open_setup(env: Mapping[str, str]) -> AsyncIterator[tuple[Setup, StripeApi]]:
+    """What sets up the account of the environment's key, and what talks to it. Raises ConfigurationError."""
     settings, catalogue = load_setup_settings(env)
     api = StripeApi(settings)
     try:
-        yield Setup(settings, api, catalogue, env, HANDLED_EVENTS), settings.livemode
+        yield Setup(settings, api, catalogue, env, HANDLED_EVENTS), api
     finally:
         await api.close()
 
@@ -36,10 +36,10 @@ async def setup(*, dry_run: bool, apply: bool, new_secret: bool, as_json: bool) 
     if dry_run and apply:
         raise InvalidInput("--dry-run changes nothing and --apply does: give one of them. Nothing was changed.")
     env = environment()
-    async with open_setup(env) as (room, livemode):
+    async with open_setup(env) as (room, _):
         plan = await room.plan(new_secret=new_secret)
-        does_it = writes(livemode=livemode, dry_run=dry_run, apply=apply)
-        printer = _Printer(livemode=livemode, as_json=as_json)
+        does_it = writes(livemode=room.livemode, dry_run=dry_run, apply=apply)
+        printer = _Printer(livemode=room.livemode, as_json=as_json)
         printer.plan(plan, applies=does_it)
         if not does_it:
             printer.only_said(plan)
