@@ -107,18 +107,17 @@ def record(
             held = _aside(grants)
             moved = 1
         case EntryKind.CLAWED_BACK | EntryKind.RESTORED | EntryKind.FROZEN | EntryKind.THAWED if clawback is not None:
-            direction = 1 if kind is EntryKind.RESTORED else -1
+            restores = kind is EntryKind.RESTORED
+            moved = 1 if restores else -1
             if any(s.grant.id == clawback.grant_id for s in scheduled):
                 # It counts for nothing yet, so no balance changes.
-                change = direction * _sum(lots)
+                change = moved * _sum(lots)
                 scheduled = change_scheduled(scheduled, clawback.grant_id, change, clawback.frozen)
                 moved = 0
             else:
-                restores = direction == 1
                 grants = give_back(grants, lots, reopened) if restores else take_unheld(grants, lots)
                 grants = freeze(grants, clawback.grant_id, clawback.frozen)
                 held = _aside(grants)
-                moved = direction
         case EntryKind.GRANT_STARTED:
             grants, scheduled = start(
                 grants if allowance is None else end_allowance(grants, effective_at), scheduled, lots
