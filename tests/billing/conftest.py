@@ -91,6 +91,13 @@ class Shop:
 
 @pytest.fixture
 async def shop(database_url: str, catalogue: Catalogue) -> AsyncIterator[Shop]:
+    async with proven_shop(database_url, catalogue) as made:
+        yield made
+
+
+@asynccontextmanager
+async def proven_shop(database_url: str, catalogue: Catalogue) -> AsyncIterator[Shop]:
+    """A shop in front of a sandbox of its own, whose ledger is proven in the end."""
     async with SandboxServer(Sandbox()) as server:
         seed(server.sandbox)
         async with make_shop(database_url, catalogue, server) as made:
@@ -121,6 +128,18 @@ async def generous(database_url: str, catalogue: Catalogue) -> AsyncIterator[Sho
 async def browser() -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient() as http:
         yield http
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[SandboxServer]:
+    """An account at Stripe with nothing in it."""
+    async with SandboxServer(Sandbox()) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: SandboxServer) -> stripe.StripeClient:
+    return make_client(server.url)
 
 
 def seed(sandbox: Sandbox) -> None:

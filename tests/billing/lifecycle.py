@@ -23,7 +23,14 @@ from tests.conftest import PACK_PRICE, PLUS_PRICE
 from tests.sandbox.visiting import Guest
 
 DAY = 86_400
-T0 = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+
+
+def on(year: int, month: int, day: int) -> datetime:
+    """That day at 09:30, the time of day at which everything here happens."""
+    return datetime(year, month, day, 9, 30, tzinfo=UTC)
+
+
+T0 = on(2026, 1, 31)
 """When every life begins: the months that follow end on 28 February and 31 March (S3)."""
 
 GOOD, DECLINES_LATER = "pm_card_visa", "pm_card_chargeCustomerFail"
@@ -104,10 +111,9 @@ class Life(Shop):
         await self.stripe.v1.invoices.pay_async(invoice["id"])
         await self.deliver()
 
-    async def pass_until(self, *date: int, deliver: bool = True) -> None:
+    async def pass_until(self, year: int, month: int, day: int, *, deliver: bool = True) -> None:
         """Let time go on until that day, at 09:30, and what it makes due happen and arrive."""
-        until = datetime(*date, 9, 30, tzinfo=UTC)  # type: ignore[misc, arg-type]
-        self.sandbox.advance(int((until - self.clock()).total_seconds()))
+        self.sandbox.advance(int((on(year, month, day) - self.clock()).total_seconds()))
         agenda.run_due(self.sandbox)
         if deliver:
             await self.deliver()

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import stripe
 
-from stripe_sandbox import Sandbox, SandboxServer
+from stripe_sandbox import SandboxServer
 from tallystick.billing import HANDLED_EVENTS, Doctor, Finding, Setup, State, StripeApi
 from tallystick.billing.diagnosis import Identity, diagnose
 from tallystick.billing.inbox_table import Arrival, EventStatus, InboxTable, Outcome
@@ -18,20 +17,8 @@ from tallystick.billing.refusals import Refusals
 from tallystick.clock import Clock, system_clock
 from tallystick.database.engine import Database
 from tests.billing.setting_up import WEBHOOK_URL, selling, set_up, settings
-from tests.sandbox.conftest import make_client
 
 SECRET = "whsec_doctor"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[SandboxServer]:
-    async with SandboxServer(Sandbox()) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: SandboxServer) -> stripe.StripeClient:
-    return make_client(server.url)
 
 
 @pytest.fixture

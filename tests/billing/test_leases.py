@@ -52,26 +52,33 @@ async def no_thin_ones(_: str) -> dict[str, Any]:
     raise AssertionError("these events are no thin ones")
 
 
+class SlowThenFailing:
+    """Acts on an event until it is told to go on, and fails then."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _: str) -> None:
+        self.begun.set()
+        await self.go_on.wait()
+        raise StripeUnavailable
+
+
+async def quick(_: str) -> None:
+    return
+
+
 async def test_s27_a_worker_whose_lease_ran_out_does_not_undo_what_another_one_did(
     database: Database, clock: FrozenClock
 ) -> None:
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow_then_failing(_: str) -> None:
-        begun.set()
-        await go_on.wait()
-        raise StripeUnavailable
-
-    async def quick(_: str) -> None:
-        return
-
-    slow, other = inbox_with(database, clock, slow_then_failing), inbox_with(database, clock, quick)
+    act = SlowThenFailing()
+    slow, other = inbox_with(database, clock, act), inbox_with(database, clock, quick)
     await slow.store(an_event())
     working = asyncio.create_task(slow.work())
-    await begun.wait()
+    await act.begun.wait()
     clock.now += LEASE
     assert await other.work() == 1
-    go_on.set()
+    act.go_on.set()
     assert await working == 1
     event = await only(database)
     assert (event.status, event.attempts, event.last_error) == (EventStatus.DONE, 2, None)
@@ -82,29 +89,21 @@ async def test_s27_a_worker_whose_lease_ran_out_does_not_undo_what_another_one_d
 async def test_s28_a_worker_whose_lease_ran_out_does_not_undo_what_a_replay_did(
     database: Database, clock: FrozenClock
 ) -> None:
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow_then_failing(_: str) -> None:
-        begun.set()
-        await go_on.wait()
-        raise StripeUnavailable
+    act = SlowThenFailing()
 
     async def hopeless(_: str) -> None:
         raise NeedsOperator("Nobody knows it.")
 
-    async def quick(_: str) -> None:
-        return
-
-    slow, other = inbox_with(database, clock, slow_then_failing), inbox_with(database, clock, hopeless)
+    slow, other = inbox_with(database, clock, act), inbox_with(database, clock, hopeless)
     await slow.store(an_event())
     working = asyncio.create_task(slow.work())
-    await begun.wait()
+    await act.begun.wait()
     clock.now += LEASE
     await other.work()
     assert (await only(database)).status is EventStatus.PARKED
     # Its tries are counted from 1 again, which is what the slow one's try was too.
     await inbox_with(database, clock, quick).replay(["evt_1"])
-    go_on.set()
+    act.go_on.set()
     assert await working == 1
     event = await only(database)
     assert (event.status, event.attempts, event.last_error) == (EventStatus.DONE, 1, None)

@@ -1,24 +1,19 @@
 """The life of a subscription while it is paid: changed, paused, cancelled, taken up again, by the month and the year."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import pytest
 
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import Spend
 from tallystick.domain.periods import add_months
-from tests.billing.lifecycle import LITE, PRO, T0, Life, living
+from tests.billing.lifecycle import LITE, PRO, T0, Life, living, on
 
 
 @pytest.fixture
 async def life(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
     async with living(database_url, monkeypatch) as life:
         yield life
-
-
-def on(*date: int) -> datetime:
-    return datetime(*date, 9, 30, tzinfo=UTC)  # type: ignore[misc, arg-type]
 
 
 async def test_s17_an_upgrade_is_paid_in_part_and_adds_its_share_at_once(life: Life) -> None:

@@ -1,22 +1,17 @@
 """The life of a subscription when payments fail, come late, or come from somebody who is gone at Stripe."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import pytest
 
 from stripe_sandbox.billing import settings
-from tests.billing.lifecycle import DECLINES_LATER, GOOD, PRO, T0, Life, living
+from tests.billing.lifecycle import DECLINES_LATER, GOOD, PRO, T0, Life, living, on
 
 
 @pytest.fixture
 async def life(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
     async with living(database_url, monkeypatch) as life:
         yield life
-
-
-def on(*date: int) -> datetime:
-    return datetime(*date, 9, 30, tzinfo=UTC)  # type: ignore[misc, arg-type]
 
 
 async def past_due(life: Life) -> None:

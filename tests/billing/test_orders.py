@@ -38,6 +38,19 @@ async def purchase_of(shop: Shop, account_id: str = "acme") -> Purchase:
     return purchase
 
 
+async def with_code(
+    shop: Shop, http: httpx2.AsyncClient, code: str, account_id: str = "acme", packs: int = 2
+) -> Buyer:
+    """A new account's buyer who has chosen so many packs and typed a code that there is."""
+    await promotion(shop.stripe, code, CODES[code])
+    await shop.open(account_id)
+    buyer = await at_the_page(shop, http, account_id)
+    if packs > 1:
+        await buyer.take(packs)
+    await buyer.type_code(code)
+    return buyer
+
+
 async def paid(shop: Shop, buyer: Buyer, account_id: str = "acme", **form: str) -> Purchase:
     status, said = await buyer.pay(**form)
     assert status == 303, said
@@ -61,10 +74,7 @@ async def test_s20_a_promotion_code_or_coupon_changes_what_is_paid_and_not_what_
 ) -> None:
     shop = generous
     for code, cost in (("HALF", 299), ("MINUS1", 499)):
-        await promotion(shop.stripe, code, CODES[code])
-        await shop.open(code)
-        buyer = await at_the_page(shop, browser, code)
-        await buyer.type_code(code)
+        buyer = await with_code(shop, browser, code, code, packs=1)
         purchase = await paid(shop, buyer, code)
         assert (purchase.status, purchase.problem) == (PurchaseStatus.CREDITED, None)
         assert ((await shop.account(code)).bonus, purchase.price.minor, purchase.paid_minor) == (200, 599, cost)
@@ -77,11 +87,7 @@ async def test_s21_a_code_for_all_of_it_is_credited_though_there_is_no_payment(
     generous: Shop, browser: httpx2.AsyncClient
 ) -> None:
     shop = generous
-    await shop.open()
-    await promotion(shop.stripe, "FREE", CODES["FREE"])
-    buyer = await at_the_page(shop, browser)
-    await buyer.take(2)
-    await buyer.type_code("FREE")
+    buyer = await with_code(shop, browser, "FREE")
     purchase = await paid(shop, buyer)
     assert (purchase.status, purchase.payment_intent_id) == (PurchaseStatus.CREDITED, None)
     assert str(purchase.comes_to) == "0.00 USD"
@@ -95,11 +101,7 @@ async def test_s23_what_was_paid_with_a_code_is_what_a_refund_is_a_share_of(
     generous: Shop, browser: httpx2.AsyncClient
 ) -> None:
     shop = generous
-    await shop.open()
-    await promotion(shop.stripe, "HALF", CODES["HALF"])
-    buyer = await at_the_page(shop, browser)
-    await buyer.take(2)
-    await buyer.type_code("HALF")
+    buyer = await with_code(shop, browser, "HALF")
     purchase = await paid(shop, buyer)
     for refunded, left in ((150, 300), (449, 0)):
         await shop.stripe.v1.refunds.create_async(
@@ -200,11 +202,7 @@ async def test_s21_orders_that_no_event_told_of_are_made_up_for_by_reconciliatio
 ) -> None:
     shop = generous
     for code in ("FREE", "HALF"):
-        await promotion(shop.stripe, code, CODES[code])
-        await shop.open(code)
-        buyer = await at_the_page(shop, browser, code)
-        await buyer.take(2)
-        await buyer.type_code(code)
+        buyer = await with_code(shop, browser, code, code)
         assert (await buyer.pay())[0] == 303
     await shop.open()
     left = await at_the_page(shop, browser)

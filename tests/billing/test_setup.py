@@ -1,14 +1,13 @@
 """`stripe setup` against the sandbox, through the real SDK: what it makes, finds, changes and leaves alone."""
 
 import sqlite3
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import stripe
 
-from stripe_sandbox import Sandbox, SandboxServer
+from stripe_sandbox import SandboxServer
 from tallystick.billing import HANDLED_EVENTS, SetupStopped, StripeApi, can_be_reached, writes
 from tallystick.billing.stripe_api import API_VERSION
 from tallystick.domain.catalogue import Catalogue, Plan
@@ -23,20 +22,8 @@ from tests.billing.setting_up import (
     settings,
     state,
 )
-from tests.sandbox.conftest import make_client
 
 ONE_OF_EACH = {"product": 2, "price": 3, "webhook_endpoint": 1, "billing_portal.configuration": 1}
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[SandboxServer]:
-    async with SandboxServer(Sandbox()) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: SandboxServer) -> stripe.StripeClient:
-    return make_client(server.url)
 
 
 async def steps(url: str, *args: Any, **options: Any) -> list[str]:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stripe_sandbox import Sandbox, SandboxServer
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Spend
-from tests.billing.conftest import SECRET, Shop, make_shop, seed
+from tests.billing.conftest import SECRET, Shop, proven_shop
 from tests.cli.test_commands import tallystick
 from tests.conftest import PACK_PRICE, PLUS_PRICE
 
@@ -20,11 +19,8 @@ Command = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
 
 @pytest.fixture
 async def shop(sqlite_url: str, catalogue: Catalogue) -> AsyncIterator[Shop]:
-    async with SandboxServer(Sandbox()) as server:
-        seed(server.sandbox)
-        async with make_shop(sqlite_url, catalogue, server) as made:
-            yield made
-            await made.assert_proven()
+    async with proven_shop(sqlite_url, catalogue) as made:
+        yield made
 
 
 @pytest.fixture
