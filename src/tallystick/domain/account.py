@@ -72,6 +72,7 @@ class Grant:
         return (self.priority, self.expires_at or _NEVER, self.effective_at, self.id)
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Lot:
     """So many credits of one grant: what an entry took from it or put into it.

@@ -62,7 +62,7 @@ class Plan:
     @property
     def renews_by_itself(self) -> bool:
         """True when no invoice has to be paid for the next allowance to open (S15)."""
-        return not self.prices
+        return not (self.stripe_price or self.stripe_price_yearly)
 
     @property
     def prices(self) -> tuple["PlanPrice", ...]:

@@ -21,12 +21,14 @@ from tallystick.domain.account import (
     Scheduled,
 )
 from tallystick.domain.catalogue import Catalogue, Plan
+from tallystick.domain.frozen import cheaply_made
 from tallystick.domain.periods import Period, period_containing
 from tallystick.domain.record import record
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The account after a command, and the entries that led there."""

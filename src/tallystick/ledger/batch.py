@@ -9,10 +9,12 @@ from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import ClawBack, Command, Reverse, Settle
 from tallystick.domain.decide import decide
 from tallystick.domain.errors import IdempotencyConflict, Refusal
+from tallystick.domain.frozen import cheaply_made
 from tallystick.domain.taking_back import NO_PAST, Past
 from tallystick.ledger.codec import unpack
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The answer to an accepted command: the entry that carries its key.
