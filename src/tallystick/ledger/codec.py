@@ -62,6 +62,21 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def account_row(account: Account, due_at: datetime | None) -> tuple[Any, ...]:
     """The values of ACCOUNT_COLUMNS. `due_at` is when time alone changes the account next."""
+    return (
+        account.id,
+        account.plan,
+        account.seq,
+        account.monthly,
+        account.bonus,
+        account.held,
+        account.debt,
+        due_at,
+        state_text(account),
+    )
+
+
+def state_text(account: Account) -> str:
+    """What an account's row says beyond its numbers: allowance, grants, holds and debts."""
     state = (
         f'{{"a":{_allowance(account.allowance)},"g":{_list(map(_grant, account.grants))},'
         f'"s":{_list([f"[{_grant(s.grant)},{_allowance(s.allowance)}]" for s in account.scheduled])}'
@@ -73,17 +88,7 @@ def account_row(account: Account, due_at: datetime | None) -> tuple[Any, ...]:
         state += f',"c":{_list(map(_clawback, account.clawbacks))}'
     if account.archived:
         state += f',"n":{account.archived}'
-    return (
-        account.id,
-        account.plan,
-        account.seq,
-        account.monthly,
-        account.bonus,
-        account.held,
-        account.debt,
-        due_at,
-        state + "}",
-    )
+    return state + "}"
 
 
 def account_from(row: Any) -> Account:
@@ -172,7 +177,8 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
     return (
         entry.account_id,
         entry.seq,
-        entry.kind,
+        # A plain str: for any other type the driver of SQLite looks for an adapter.
+        f"{entry.kind}",
         entry.amount,
         entry.monthly,
         entry.bonus,

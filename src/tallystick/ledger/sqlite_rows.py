@@ -12,15 +12,24 @@ from itertools import chain
 from typing import Any
 
 from tallystick.domain.account import Account, Entry
-from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS, account_from, account_row, entry_from, entry_row
+from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS, account_from, entry_from, entry_row, state_text
 
 _ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
 # The columns of an entry, for a statement.
 ENTRY = ", ".join(ENTRY_COLUMNS)
-_CHANGES = ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name != "id")
-_ACCOUNT_ROW = f"({', '.join('?' * len(ACCOUNT_COLUMNS))})"
-_ENTRY_ROW = f"({', '.join('?' * len(ENTRY_COLUMNS))})"
 Rows = Sequence[tuple[Any, ...]]
+
+AT_ONCE = 512
+"""How many rows are written in one statement at most."""
+
+# An entry, and with the last one of each account in a batch what the account's row has in addition.
+_WRITTEN = (*ENTRY_COLUMNS, "plan", "due_at", "state")
+_WRITTEN_ROW = f"({', '.join('?' * len(_WRITTEN))})"
+_NOTHING = (None,) * len(_WRITTEN)
+_OF_ENTRY = {"id": "account_id", "allowance_remaining": "monthly", "bonus_credits": "bonus"}
+_NEW_ACCOUNT = ", ".join(f"NEW.{_OF_ENTRY.get(name, name)}" for name in ACCOUNT_COLUMNS)
+# SQLite takes a row out of an index and puts it back although its value is the same, so due_at is set apart.
+_CHANGES = ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name not in ("id", "due_at"))
 
 
 @contextmanager
@@ -48,33 +57,43 @@ def entries_where(connection: sqlite3.Connection, where: str, values: tuple[Any,
     return [entry_from(with_instants(row)) for row in rows]
 
 
-def write_rows(connection: sqlite3.Connection, accounts: Rows, entries: Rows) -> None:
-    """Write accounts, new or known, and new entries. Raises IntegrityError when one of the entries is there."""
-    for rows in _blocks(accounts):
-        connection.execute(_write_accounts(len(rows)), tuple(chain.from_iterable(rows)))
-    for rows in _blocks(entries):
-        connection.execute(_write_entries(len(rows)), tuple(chain.from_iterable(rows)))
+def prepare_writing(connection: sqlite3.Connection) -> None:
+    """Make the connection able to write a whole batch in one statement: see `write_rows`."""
+    connection.execute(f"CREATE TEMP VIEW batch AS SELECT {', '.join(f'NULL AS {name}' for name in _WRITTEN)}")
+    connection.execute(
+        f"""
+        CREATE TEMP TRIGGER batch_is_written INSTEAD OF INSERT ON batch WHEN NEW.seq IS NOT NULL
+        BEGIN
+            INSERT INTO accounts ({_ACCOUNT}) SELECT {_NEW_ACCOUNT} WHERE NEW.state IS NOT NULL
+                ON CONFLICT (id) DO UPDATE SET {_CHANGES};
+            UPDATE accounts SET due_at = NEW.due_at
+                WHERE id = NEW.account_id AND NEW.state IS NOT NULL AND due_at IS NOT NEW.due_at;
+            INSERT INTO entries ({ENTRY}) VALUES ({", ".join(f"NEW.{name}" for name in ENTRY_COLUMNS)});
+        END
+        """
+    )
 
 
-# Many rows go in one statement: between two statements this thread has to wait for its turn to run Python.
-# In blocks of a power of two there are few different statements to prepare.
-def _blocks(rows: Rows) -> Iterator[Rows]:
-    start = 0
-    while start < len(rows):
-        size = 1 << ((len(rows) - start).bit_length() - 1)
-        yield rows[start : start + size]
-        start += size
+def write_rows(connection: sqlite3.Connection, rows: Rows) -> None:
+    """Write new entries, and their accounts, new or known. Raises IntegrityError when one of the entries is there.
+
+    Up to AT_ONCE rows are one statement, and so one transaction where none is open.
+    """
+    for start in range(0, len(rows), AT_ONCE):
+        block = rows[start : start + AT_ONCE]
+        size = _room_for(len(block))
+        connection.execute(_write(size), (*chain.from_iterable(block), *_NOTHING * (size - len(block))))
+
+
+def _room_for(rows: int) -> int:
+    """How many rows the statement has that takes so many: few different ones have to be prepared."""
+    size = 1 << (rows - 1).bit_length()
+    return size * 3 // 4 if rows <= size * 3 // 4 else size
 
 
 @lru_cache
-def _write_accounts(count: int) -> str:
-    values = ", ".join([_ACCOUNT_ROW] * count)
-    return f"INSERT INTO accounts ({_ACCOUNT}) VALUES {values} ON CONFLICT (id) DO UPDATE SET {_CHANGES}"
-
-
-@lru_cache
-def _write_entries(count: int) -> str:
-    return f"INSERT INTO entries ({ENTRY}) VALUES {', '.join([_ENTRY_ROW] * count)}"
+def _write(size: int) -> str:
+    return f"INSERT INTO batch VALUES {', '.join([_WRITTEN_ROW] * size)}"
 
 
 def first_column(connection: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> list[str]:
@@ -89,21 +108,26 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-_DUE = ACCOUNT_COLUMNS.index("due_at")
 _EFFECTIVE = ENTRY_COLUMNS.index("effective_at")
 
 
-def sqlite_account_row(account: Account, due_at: datetime | None) -> tuple[Any, ...]:
-    """The values of ACCOUNT_COLUMNS as they are written in the file."""
-    row = account_row(account, due_at)
-    return row if due_at is None else (*row[:_DUE], instant_text(due_at), *row[_DUE + 1 :])
+def written_row(entry: Entry, account: Account | None, due_at: datetime | None) -> tuple[Any, ...]:
+    """What `write_rows` takes: an entry, and if it is the last one of its account also the `account` after it.
 
-
-def sqlite_entry_row(entry: Entry) -> tuple[Any, ...]:
-    """The values of ENTRY_COLUMNS as they are written in the file."""
+    `due_at` is when time alone changes that account next.
+    """
     row = entry_row(entry)
-    instants = (instant_text(entry.effective_at), instant_text(entry.recorded_at))
-    return (*row[:_EFFECTIVE], *instants, *row[_EFFECTIVE + 2 :])
+    return (
+        *row[:_EFFECTIVE],
+        instant_text(entry.effective_at),
+        instant_text(entry.recorded_at),
+        *row[_EFFECTIVE + 2 :],
+        *(
+            (None, None, None)
+            if account is None
+            else (account.plan, due_at and instant_text(due_at), state_text(account))
+        ),
+    )
 
 
 def with_instants(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -40,17 +40,18 @@ from tallystick.ledger.codec import (
 from tallystick.ledger.memory import Memory
 from tallystick.ledger.sqlite_archive import find_archived, find_checkpoint, take_out
 from tallystick.ledger.sqlite_rows import (
+    AT_ONCE,
     ENTRY,
     Rows,
     account_of,
     entries_where,
     first_column,
     instant_text,
-    sqlite_account_row,
-    sqlite_entry_row,
+    prepare_writing,
     transaction,
     with_instants,
     write_rows,
+    written_row,
 )
 from tallystick.ledger.store import Proof, proof_begins
 
@@ -96,7 +97,7 @@ class SqliteStore:
             self._memory.forget(commands)
             rows = self._rows(decided)
             archived = in_archive(commands, decided.accounts)
-            if await self._write(lambda connection: _write_at_once(connection, archived, *rows)):
+            if await self._write(lambda connection: _write_at_once(connection, archived, rows)):
                 self._memory.confirmed(decided)
                 return decided.outcomes
             self._memory.outdated()
@@ -200,25 +201,35 @@ class SqliteStore:
             known |= find_archived(connection, in_archive(commands, accounts.values()))
             history = _history(connection, named(commands))
             batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
-            write_rows(connection, *self._rows(batch))
+            write_rows(connection, self._rows(batch))
             if going and batch.entries:
                 take_out(connection, batch.entries[-1], going)
         return accounts, batch
 
-    def _rows(self, batch: Batch) -> tuple[Rows, Rows]:
-        accounts = [sqlite_account_row(a, next_due(a, self._catalogue)) for a in batch.accounts]
-        return accounts, [sqlite_entry_row(entry) for entry in batch.entries]
+    def _rows(self, batch: Batch) -> Rows:
+        accounts = {account.id: account for account in batch.accounts}
+        rows = []
+        for entry in batch.entries:
+            account = accounts[entry.account_id]
+            if account.seq == entry.seq:
+                rows.append(written_row(entry, account, next_due(account, self._catalogue)))
+            else:
+                rows.append(written_row(entry, None, None))
+        return rows
 
 
-def _write_at_once(connection: sqlite3.Connection, archived: Sequence[Key], accounts: Rows, entries: Rows) -> bool:
+def _write_at_once(connection: sqlite3.Connection, archived: Sequence[Key], rows: Rows) -> bool:
     """Write what was decided without reading. False, with nothing written, when another process was faster, or
     when a key of an account that has an archive was used there.
     """
     try:
+        if not archived and len(rows) <= AT_ONCE:
+            write_rows(connection, rows)
+            return True
         with transaction(connection, "IMMEDIATE"):
             if find_archived(connection, archived):
                 return False
-            write_rows(connection, accounts, entries)
+            write_rows(connection, rows)
     except sqlite3.IntegrityError:
         return False
     return True
@@ -266,6 +277,7 @@ def connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", *_ROOM):
         connection.execute(f"PRAGMA {pragma}")
+    prepare_writing(connection)
     return connection
 
 

@@ -97,14 +97,17 @@ class _FaultyConnection:
         return self._connection.in_transaction
 
     def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor:
-        if statement == "BEGIN IMMEDIATE" and self._faults.strikes("locked"):
+        inserts = statement.startswith("INSERT")
+        # A batch decided from memory is one statement, which begins and commits by itself.
+        alone = inserts and not self._connection.in_transaction
+        if (alone or statement == "BEGIN IMMEDIATE") and self._faults.strikes("locked"):
             raise sqlite3.OperationalError("database is locked")
-        if statement.startswith("INSERT") and self._faults.strikes("disk_full"):
+        if inserts and self._faults.strikes("disk_full"):
             raise sqlite3.OperationalError("database or disk is full")
-        if statement == "COMMIT" and self._faults.strikes("lost_before_commit"):
+        if (alone or statement == "COMMIT") and self._faults.strikes("lost_before_commit"):
             raise sqlite3.OperationalError("disk I/O error")
         cursor = self._connection.execute(statement, values)
-        if statement == "COMMIT" and self._faults.strikes("lost_after_commit"):
+        if (alone or statement == "COMMIT") and self._faults.strikes("lost_after_commit"):
             raise sqlite3.OperationalError("disk I/O error")
         return cursor
 
