@@ -129,6 +129,8 @@ async def test_the_quick_way_answers_what_the_declared_way_answers(api: httpx2.A
             (spender, "/v1/accounts/acme/spends", b'{"amount":10000}', 402),
             (spender, "/v1/accounts/nobody/spends", b'{"amount":3}', 404),
             (spender, "/v1/accounts/with%20space/spends", b'{"amount":3}', 422),
+            (spender, "/v1/accounts/with%00nul/spends", b'{"amount":3}', 422),
+            (spender, "/v1/accounts/acme/spends?a=%00", b'{"amount":3}', 422),
             (spender, "/v1/accounts/acme/spends", b'{"amount":3,"more":1}', 422),
             (spender, "/v1/accounts/acme/spends", b'{"amount":3,"operation":"\\ud800"}', 422),
             (spender, "/v1/accounts/acme/spends", b'{"amount":', 400),
@@ -155,6 +157,21 @@ async def test_the_quick_way_answers_what_the_declared_way_answers(api: httpx2.A
         assert len({answer.text.replace('"replayed":true', '"replayed":false') for answer in answers}) == 1
         assert set(answers[1].headers) == set(answers[2].headers) == set(answers[3].headers)
     assert (await api.get("/v1/accounts/acme")).json()["available"] == 25 - 3 - 1
+
+
+async def test_a_body_in_several_parts_is_taken_as_one(api: httpx2.AsyncClient, backend: Backend) -> None:
+    spender = await backend.caller(Scope.SPEND)
+
+    async def parts(*sent: bytes) -> AsyncIterator[bytes]:
+        for part in sent:
+            yield part
+
+    for n, (sent, status) in enumerate(
+        [((b'{"amo', b'unt":', b"3}"), 201), ((b'{"amo', b'unt":'), 400), ((b'"', *[b"x" * 600_000] * 4, b'"'), 413)]
+    ):
+        json_is_sent = {"Content-Type": "application/json", "Idempotency-Key": f"k{n}"}
+        answer = await spender.post("/v1/accounts/acme/spends", content=parts(*sent), headers=json_is_sent)
+        assert answer.status_code == status, answer.text
 
 
 async def test_s1_what_is_not_a_whole_number_of_credits_changes_nothing(api: httpx2.AsyncClient) -> None:

@@ -58,7 +58,8 @@ def create_app(credits: Tallystick, settings: WebSettings) -> FastAPI:
     app.state.site = site
     app.add_middleware(SecurityHeaders, https=settings.https)
     # First, because routes are tried in order. A back end brings its key itself: no other site can send it.
-    app.include_router(make_v1(credits))
+    # As they are, since a router that is included is looked through twice for each request.
+    app.router.routes.extend(make_v1(credits).routes)
     same_site = [Depends(same_site_only)]
     app.include_router(make_router(credits, current_user=_account_id, current_email=_email), dependencies=same_site)
     app.include_router(make_entrance(), dependencies=same_site)

@@ -6,15 +6,16 @@ says what is wrong with it; so every refusal of a request has one place. Knows n
 """
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from fastapi import Response
 from pydantic import BaseModel, ValidationError
+from starlette.types import Message, Receive, Scope, Send
 
-from tallystick.web.problems import ProblemRoute
+from tallystick.domain.errors import TallystickError
+from tallystick.web.problems import MAX_BODY_BYTES, ProblemRoute, problem
 
 Body = TypeVar("Body", bound=BaseModel)
 _BEARER = "Bearer "
@@ -44,20 +45,18 @@ Answering = Callable[[Plain], Awaitable[Response | None]]
 def quick_route(answering: Answering) -> type[ProblemRoute]:
     """A class of routes that let `answering` answer what is plain."""
 
-    class Short(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            declared = super().get_route_handler()
-
-            async def handle(request: Request) -> Response:
-                plain = await _plain(request)
+    class Quick(ProblemRoute):
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            read: list[Message] = []
+            plain = await _plain(scope, receive, read) if scope["method"] == "POST" else None
+            try:
                 answer = None if plain is None else await answering(plain)
-                return await declared(request) if answer is None else answer
-
-            return handle
-
-    # Between the guards and problem documents, which hold for both ways, and the declared way.
-    class Quick(ProblemRoute, Short):
-        pass
+            except TallystickError as error:
+                answer = problem(error)
+            if answer is None:
+                await super().handle(scope, _again(read, receive), send)
+            else:
+                await answer(scope, receive, send)
 
     return Quick
 
@@ -67,18 +66,37 @@ def json_answer(model: BaseModel, status: int, headers: dict[str, str] | None = 
     return Response(model.__pydantic_serializer__.to_json(model), status, headers, "application/json")
 
 
-async def _plain(request: Request) -> Plain | None:
+async def _plain(scope: Scope, receive: Receive, read: list[Message]) -> Plain | None:
+    """The request if it is plain. What was read of it is added to `read`."""
     headers: dict[bytes, bytes] = {}
-    for name, value in request.scope["headers"]:
+    for name, value in scope["headers"]:
         if name in headers:
             return None
         headers[name] = value
     secret = headers.get(b"authorization", b"").decode("latin-1")
     if headers.get(b"content-type") != b"application/json" or not secret.startswith(_BEARER):
         return None
+    if scope["query_string"] or "\0" in scope["path"]:
+        return None
     key = headers.get(b"idempotency-key", b"").decode("latin-1")
+    size = 0
+    while not read or read[-1].get("more_body"):
+        read.append(await receive())
+        size += len(read[-1].get("body", b""))
+        if read[-1]["type"] != "http.request" or size > MAX_BODY_BYTES:
+            return None
     try:
-        body = json.loads(await request.body())
+        body = json.loads(b"".join(message.get("body", b"") for message in read))
     except (ValueError, RecursionError):
         return None
-    return Plain(secret[len(_BEARER) :], key, request.scope["path_params"], body)
+    return Plain(secret[len(_BEARER) :], key, scope["path_params"], body)
+
+
+def _again(read: list[Message], receive: Receive) -> Receive:
+    """`receive`, beginning with what was `read` before."""
+    before = iter(read)
+
+    async def receive_again() -> Message:
+        return next(before, None) or await receive()
+
+    return receive_again
