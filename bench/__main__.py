@@ -68,7 +68,7 @@ class Bench:
     async def ledger(self, name: str, accounts: int, grants: int = 1) -> Ledger:
         """A ledger of that name with so many accounts, made when it is first asked for."""
         if name not in self._ledgers:
-            url = f"sqlite:///{self.folder}/{name}.db" if name == "sqlite" else await self.url(name)
+            url = f"sqlite:///{self.folder}/{name}.db" if name.startswith("sqlite") else await self.url(name)
             ledger = self._ledgers[name] = await self.stack.enter_async_context(ledger_of(url))
             await fill(ledger, accounts, grants=grants)
             # The first look at each account is not what is measured.
@@ -125,10 +125,12 @@ class Bench:
 
     async def sqlite(self) -> None:
         """Against one transaction for each spend through plain sqlite3."""
-        ledger = await self.ledger("sqlite", SPREAD)
-        file = self.folder / f"{len(self.figures['sqlite3 alone'])}.db"
-        self.note("sqlite3 alone", await asyncio.to_thread(others.sqlite_alone, file, SPREAD, self.count // 20))
-        self.note("sqlite spread", await spends_per_second(ledger, SPREAD, self.count))
+        for kind, accounts in (("spread", SPREAD), ("hot", 1)):
+            ledger = await self.ledger(f"sqlite_{kind}", accounts)
+            file = self.folder / f"{kind}{len(self.figures[f'sqlite3 {kind}'])}.db"
+            by_hand = await asyncio.to_thread(others.sqlite_alone, file, accounts, 3 * SPREAD, self.count // 4)
+            self.note(f"sqlite3 {kind}", by_hand)
+            self.note(f"sqlite {kind}", await spends_per_second(ledger, accounts, self.count))
 
     async def http(self) -> None:
         """The service on one core, wrk on the other."""

@@ -114,14 +114,21 @@ async def orm(url: str, accounts: int, count: int) -> float:
     return count / took
 
 
-def sqlite_alone(path: Path, accounts: int, count: int) -> float:
-    """Spends a second with one transaction each, through plain sqlite3, as durable as the ledger."""
+def sqlite_alone(path: Path, accounts: int, before: int, count: int) -> float:
+    """Spends a second with one transaction each, through plain sqlite3, as durable as the ledger.
+
+    So many spends are there `before`: with few of them all would lie on the same pages.
+    """
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("CREATE TABLE balances (id INTEGER PRIMARY KEY, credits INTEGER NOT NULL)")
     connection.execute("CREATE TABLE spends (key TEXT PRIMARY KEY, id INTEGER, amount INTEGER, credits INTEGER)")
+    connection.execute("BEGIN")
     connection.executemany("INSERT INTO balances VALUES (?, 1000000000)", [(n,) for n in range(accounts)])
+    spent = [(str(uuid.uuid4()), n % accounts, 1, 1) for n in range(before)]
+    connection.executemany("INSERT INTO spends VALUES (?, ?, ?, ?)", spent)
+    connection.execute("COMMIT")
     start = time.perf_counter()
     for n in range(count):
         connection.execute("BEGIN IMMEDIATE")
@@ -129,7 +136,7 @@ def sqlite_alone(path: Path, accounts: int, count: int) -> float:
             "UPDATE balances SET credits = credits - 1 WHERE id = ? AND credits >= 1 RETURNING credits",
             (n * 7_919 % accounts,),
         ).fetchone()
-        connection.execute("INSERT INTO spends VALUES (?, ?, 1, ?)", (str(uuid.uuid4()), n, left))
+        connection.execute("INSERT INTO spends VALUES (?, ?, 1, ?)", (str(uuid.uuid4()), n * 7_919 % accounts, left))
         connection.execute("COMMIT")
     took = time.perf_counter() - start
     connection.close()
