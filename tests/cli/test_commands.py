@@ -68,6 +68,13 @@ def test_a_command_that_serves_nothing_does_not_wait_for_the_web_server(tmp_path
     assert answer.stdout == "set()\n"
 
 
+def test_a_ledger_that_citus_cannot_distribute_is_told_so_and_left_alone(ledger: Path) -> None:
+    answer = tallystick(ledger, "db", "distribute", "--apply")
+    assert answer.returncode == 2
+    assert "names a SQLite file" in answer.stderr
+    assert "Nothing was changed" in answer.stderr
+
+
 def test_serve_without_settings_names_all_of_them_and_how_to_get_each(tmp_path: Path) -> None:
     answer = tallystick(tmp_path, "serve")
     assert answer.returncode == 2

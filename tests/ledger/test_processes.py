@@ -15,11 +15,7 @@ from tallystick.ledger import Ledger
 from tallystick.ledger.postgres_statements import (
     ACCOUNT_TYPES,
     ENTRY_TYPES,
-    FIND_ARCHIVED,
-    FIND_ENTRIES,
-    FIND_KEYS,
-    FIND_REVERSALS,
-    LOCK_ACCOUNTS,
+    READS,
     WRITE_BATCH,
     columns,
 )
@@ -106,11 +102,11 @@ async def test_the_ledgers_statements_use_indexes_whatever_the_statistics_say(po
     async with store.connections.acquire() as connection:
         await connection.execute("ANALYZE accounts; ANALYZE entries")
         for statement, values in (
-            (LOCK_ACCOUNTS, (["acc1", "acc2"], [1, -1])),
-            (FIND_KEYS, (["acc1", "acc2"], ["g", "g"])),
-            (FIND_ARCHIVED, (["acc1", "acc2"], [1, 1])),
-            (FIND_ENTRIES, (["acc1", "acc2"], [1, 1])),
-            (FIND_REVERSALS, (["acc1", "acc2"], [1, 1])),
+            (READS.lock_accounts, (["acc1", "acc2"], [1, -1])),
+            (READS.find_keys, (["acc1", "acc2"], ["g", "g"])),
+            (READS.find_archived, (["acc1", "acc2"], [1, 1])),
+            (READS.find_entries, (["acc1", "acc2"], [1, 1])),
+            (READS.find_reversals, (["acc1", "acc2"], [1, 1])),
             (WRITE_BATCH, (*columns([], ACCOUNT_TYPES), *columns([], ENTRY_TYPES))),
         ):
             plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))

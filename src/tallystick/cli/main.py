@@ -12,7 +12,18 @@ import typer
 from rich.console import Console
 
 from tallystick.catalogue_file import default_catalogue
-from tallystick.cli import accounts, archive, events, keys, migrate, reconcile, refunds, stripe_doctor, stripe_setup
+from tallystick.cli import (
+    accounts,
+    archive,
+    distribute,
+    events,
+    keys,
+    migrate,
+    reconcile,
+    refunds,
+    stripe_doctor,
+    stripe_setup,
+)
 from tallystick.cli.running import exits_cleanly
 
 app = typer.Typer(
@@ -46,6 +57,8 @@ stripe_app = typer.Typer(
 )
 app.add_typer(stripe_app)
 app.add_typer(events.app)
+db_app = typer.Typer(name="db", no_args_is_help=True, help="The database past one machine.")
+app.add_typer(db_app)
 
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
 Key = Annotated[
@@ -101,6 +114,18 @@ def serve(
 def run_migrate() -> None:
     """Create the schema in DATABASE_URL, or bring it up to this version. Safe to repeat."""
     asyncio.run(migrate.migrate())
+
+
+@db_app.command("distribute")
+@exits_cleanly
+def db_distribute(
+    apply: Annotated[bool, typer.Option("--apply", help="Do it. Without this the steps are only shown.")] = False,
+) -> None:
+    """Spread the ledger's tables over a Citus cluster, by account. Everything else stays on the coordinator.
+
+    Can be killed and run again: what is done already is left. Exits with 2 when the server has no Citus.
+    """
+    asyncio.run(distribute.distribute(apply=apply))
 
 
 @app.command()

@@ -10,14 +10,21 @@ from rich.console import Console
 from tallystick.config import ConfigurationError
 from tallystick.database.schema import CannotConnect, SchemaOutOfDate
 from tallystick.domain.errors import TallystickError
-from tallystick.ledger.errors import PlannerSettingsMissing
+from tallystick.ledger.errors import CitusMissing, DistributionUnfinished, PlannerSettingsMissing
 from tallystick.logs import configure_logging
 
 P = ParamSpec("P")
 
 EXIT_REFUSED = 1
 EXIT_SETTINGS = 2
-_NEEDS_SET_UP = (ConfigurationError, SchemaOutOfDate, CannotConnect, PlannerSettingsMissing)
+_NEEDS_SET_UP = (
+    ConfigurationError,
+    SchemaOutOfDate,
+    CannotConnect,
+    PlannerSettingsMissing,
+    CitusMissing,
+    DistributionUnfinished,
+)
 
 
 def exits_cleanly(command: Callable[P, None]) -> Callable[P, None]:

@@ -108,15 +108,25 @@ class Lane:
         return batch
 
 
-class Lanes:
-    """Accounts spread over a few lanes by hash, so that one slow batch does not hold up all."""
+Spread = Callable[[str], int]
+"""Gives an account a number: those of one number, counted round the lanes, share a lane."""
 
-    def __init__(self, lanes: Sequence[Lane]) -> None:
+
+def by_hash(account_id: str) -> int:
+    """Spread accounts evenly, the same in every process."""
+    return crc32(account_id.encode())
+
+
+class Lanes:
+    """Accounts spread over a few lanes, so that one slow batch does not hold up all."""
+
+    def __init__(self, lanes: Sequence[Lane], spread: Spread = by_hash) -> None:
         self._lanes = tuple(lanes)
+        self._spread = spread
 
     def submit(self, command: Command) -> asyncio.Future[Answer]:
         """Put `command` into its account's lane; see Lane.submit."""
-        return self._lanes[crc32(command.account_id.encode()) % len(self._lanes)].submit(command)
+        return self._lanes[self._spread(command.account_id) % len(self._lanes)].submit(command)
 
     async def close(self) -> None:
         """Close every lane."""

@@ -16,7 +16,7 @@ from tallystick.domain.explain import Explanation, explain
 from tallystick.domain.record import blank
 from tallystick.domain.settle import settle
 from tallystick.ledger.batch import Receipt, Settled
-from tallystick.ledger.lanes import Lane, Lanes
+from tallystick.ledger.lanes import Lane, Lanes, Spread, by_hash
 from tallystick.ledger.store import Store
 
 SWEEP_PAGE = 200
@@ -25,11 +25,12 @@ SWEEP_PAGE = 200
 class Ledger:
     """Accounts and their entries in one database. Belongs to the event loop that opened it."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(self, store: Store, catalogue: Catalogue, clock: Clock, spread: Spread = by_hash) -> None:
+        """`spread` says which accounts' commands may be in one batch."""
         self.store = store
         self._catalogue = catalogue
         self._clock = clock
-        self._lanes = Lanes([Lane(store.commit) for _ in range(store.lanes)])
+        self._lanes = Lanes([Lane(store.commit) for _ in range(store.lanes)], spread)
 
     @classmethod
     async def open(cls, url: str, catalogue: Catalogue, clock: Clock, turns: Turns | None = None) -> Self:
@@ -38,16 +39,14 @@ class Ledger:
         With `turns` it shares SQLite's one writer with others of this process.
         """
         parsed = parse_url(url)
-        store: Store
         if parsed.dialect == "sqlite":
             from tallystick.ledger.sqlite_store import SqliteStore
 
-            store = SqliteStore(parsed.native, catalogue, clock, turns=turns)
-        else:
-            from tallystick.ledger.postgres_store import PostgresStore
+            return cls(SqliteStore(parsed.native, catalogue, clock, turns=turns), catalogue, clock)
+        from tallystick.ledger.postgres_store import PostgresStore
 
-            store = await PostgresStore.open(parsed, catalogue, clock)
-        return cls(store, catalogue, clock)
+        store = await PostgresStore.open(parsed, catalogue, clock)
+        return cls(store, catalogue, clock, store.spread)
 
     async def close(self) -> None:
         """Finish the commands that were taken, then disconnect."""

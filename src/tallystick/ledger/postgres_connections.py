@@ -56,8 +56,9 @@ class Connections:
         self._pool = pool
 
     @classmethod
-    async def open(cls, url: DatabaseUrl, most: int) -> Self:
-        """Connect, at most so many times at once.
+    async def open(cls, url: DatabaseUrl, most: int, *, planned_once: bool = True) -> Self:
+        """Connect, at most so many times at once. Citus has to see a statement's values before it can plan it, so
+        with it nothing is `planned_once`.
 
         Raises LedgerUnavailable when the database cannot be reached, and PlannerSettingsMissing.
         """
@@ -66,7 +67,13 @@ class Connections:
         ways = (
             {"statement_cache_size": 0}
             if url.pooled
-            else {"server_settings": {"application_name": "tallystick ledger", **_PLANNER, **_PLANNED_ONCE}}
+            else {
+                "server_settings": {
+                    "application_name": "tallystick ledger",
+                    **_PLANNER,
+                    **(_PLANNED_ONCE if planned_once else {}),
+                }
+            }
         )
         try:
             pool = await asyncpg.create_pool(

@@ -3,7 +3,8 @@
 Every one is for many accounts at once. Knows nothing of connections.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -53,22 +54,56 @@ _iso = lru_cache(4_096)(datetime.isoformat)
 
 ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
 ENTRY = ", ".join(ENTRY_COLUMNS)
-# What is remembered is not read again: of an account that is still at that number only the id comes back.
-LOCK_ACCOUNTS = (
-    "SELECT accounts.id, "
-    + ", ".join(
-        f"CASE WHEN accounts.seq <> wanted.seq THEN accounts.{name} END AS {name}"
-        for name in ACCOUNT_COLUMNS
-        if name != "id"
-    )
-    + " FROM unnest($1::text[], $2::bigint[]) AS wanted(id, seq) JOIN accounts ON accounts.id = wanted.id "
-    "ORDER BY accounts.id FOR UPDATE OF accounts"
-)
-FIND_KEYS = (
-    f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} "
-    "FROM unnest($1::text[], $2::text[]) AS wanted(account_id, key) "
-    "JOIN entries ON entries.account_id = wanted.account_id AND entries.key = wanted.key"
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What a batch asks before it is decided. The first argument is always the ids of its accounts.
+
+    `only` is what says once more that nothing but these accounts is meant, for a database that has to see it.
+    """
+
+    lock_accounts: str
+    find_keys: str
+    find_entries: str
+    find_reversals: str
+    find_archived: str
+
+    @classmethod
+    def saying(cls, only: Callable[[str], str]) -> "Reads":
+        """The statements, with `only` of each column that names an account among their conditions."""
+        entry = ", ".join("entries." + name for name in ENTRY_COLUMNS)
+        # What is remembered is not read again: of an account that is still at that number only the id comes back.
+        account = ", ".join(
+            f"CASE WHEN accounts.seq <> wanted.seq THEN accounts.{name} END AS {name}"
+            for name in ACCOUNT_COLUMNS
+            if name != "id"
+        )
+        return cls(
+            lock_accounts=f"SELECT accounts.id, {account} FROM unnest($1::text[], $2::bigint[]) AS wanted(id, seq) "
+            f"JOIN accounts ON accounts.id = wanted.id{only('accounts.id')} "
+            "ORDER BY accounts.id FOR UPDATE OF accounts",
+            find_keys=f"SELECT {entry} FROM unnest($1::text[], $2::text[]) AS wanted(account_id, key) "
+            "JOIN entries ON entries.account_id = wanted.account_id AND entries.key = wanted.key"
+            + only("entries.account_id"),
+            find_entries=f"SELECT {entry} FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, seq) "
+            "JOIN entries ON entries.account_id = wanted.account_id AND entries.seq = wanted.seq"
+            + only("entries.account_id"),
+            find_reversals="SELECT entries.account_id, entries.reverses, entries.seq "
+            "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, reverses) "
+            "JOIN entries ON entries.account_id = wanted.account_id AND entries.reverses = wanted.reverses"
+            + only("entries.account_id"),
+            # Of every wanted key that was archived, what left together with it.
+            find_archived="SELECT DISTINCT archived_keys.account_id, (SELECT min(up_to) FROM checkpoints "
+            "WHERE checkpoints.account_id = archived_keys.account_id AND up_to > archived_keys.seq"
+            f"{only('checkpoints.account_id')}) AS up_to "
+            "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, digest) JOIN archived_keys "
+            "ON archived_keys.account_id = wanted.account_id AND archived_keys.digest = wanted.digest"
+            + only("archived_keys.account_id"),
+        )
+
+
+READS = Reads.saying(lambda _column: "")
 WRITE_ACCOUNTS = (
     f"INSERT INTO accounts ({ACCOUNT}) SELECT * FROM unnest({_unnest(ACCOUNT_TYPES)}) "
     "ON CONFLICT (id) DO UPDATE SET "
@@ -85,23 +120,6 @@ WRITE_BATCH = (
     "RETURNING 1) "
     f"INSERT INTO entries ({ENTRY}) SELECT * FROM unnest({_unnest(ENTRY_TYPES, len(ACCOUNT_COLUMNS))}) "
     "WHERE (SELECT count(*) FROM changed) >= 0"
-)
-FIND_ENTRIES = (
-    f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} "
-    "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, seq) "
-    "JOIN entries ON entries.account_id = wanted.account_id AND entries.seq = wanted.seq"
-)
-FIND_REVERSALS = (
-    "SELECT entries.account_id, entries.reverses, entries.seq "
-    "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, reverses) "
-    "JOIN entries ON entries.account_id = wanted.account_id AND entries.reverses = wanted.reverses"
-)
-# Of every wanted key that was archived, what left together with it.
-FIND_ARCHIVED = (
-    "SELECT DISTINCT archived_keys.account_id, (SELECT min(up_to) FROM checkpoints "
-    "WHERE checkpoints.account_id = archived_keys.account_id AND up_to > archived_keys.seq) AS up_to "
-    "FROM unnest($1::text[], $2::bigint[]) AS wanted(account_id, digest) "
-    "JOIN archived_keys ON archived_keys.account_id = wanted.account_id AND archived_keys.digest = wanted.digest"
 )
 FIND_PACKED = "SELECT packed FROM checkpoints WHERE account_id = $1 AND up_to = $2"
 FIND_CHECKPOINT = (

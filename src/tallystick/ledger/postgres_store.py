@@ -41,34 +41,30 @@ from tallystick.ledger.codec import (
     pack,
     proof_text,
 )
+from tallystick.ledger.lanes import Spread, by_hash
 from tallystick.ledger.memory import Memory
 from tallystick.ledger.postgres_connections import CONNECTION_LOST, IN_THE_WAY, Connections
+from tallystick.ledger.postgres_shards import Shards, find_shards
 from tallystick.ledger.postgres_statements import (
     ACCOUNT,
-    ACCOUNT_TYPES,
     ENTRY,
-    ENTRY_TYPES,
-    FIND_ARCHIVED,
     FIND_CHECKPOINT,
-    FIND_ENTRIES,
-    FIND_KEYS,
     FIND_PACKED,
     FIND_PROOF,
-    FIND_REVERSALS,
     KEEP_CHECKPOINT,
     KEEP_KEYS,
     KEEP_PROOF,
-    LOCK_ACCOUNTS,
     REMOVE_ENTRIES,
-    WRITE_ACCOUNTS,
-    WRITE_BATCH,
-    WRITE_ENTRIES,
-    columns,
+    Reads,
 )
+from tallystick.ledger.postgres_writing import InOneStatement, OnOneShard, Rows, Writing
 from tallystick.ledger.store import Proof, proof_begins
 
 LANES = 2
 READERS = 4
+CONNECTIONS_ON_SHARDS = 12
+"""What all batches and readers share when every shard has a lane of its own: more lanes than batches at once."""
+
 PAGE = 1_000
 """How many entries are fetched at once while an account is replayed."""
 
@@ -76,18 +72,40 @@ PAGE = 1_000
 class PostgresStore:
     """One PostgreSQL database, through a pool of connections of its own."""
 
-    lanes = LANES
-
-    def __init__(self, connections: Connections, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(
+        self, connections: Connections, catalogue: Catalogue, clock: Clock, shards: Shards | None = None
+    ) -> None:
+        """With `shards`, batches have to be of one shard each; see `spread`."""
         self.connections = connections
+        self.shards = shards
+        self.lanes = LANES if shards is None else len(shards)
         self._catalogue = catalogue
         self._clock = clock
         self._memory = Memory()
+        self._writing: Writing = InOneStatement() if shards is None else OnOneShard()
 
     @classmethod
     async def open(cls, url: DatabaseUrl, catalogue: Catalogue, clock: Clock) -> Self:
-        """Connect. Raises LedgerUnavailable when the database cannot be reached, and PlannerSettingsMissing."""
-        return cls(await Connections.open(url, LANES + READERS), catalogue, clock)
+        """Connect, and find out whether the ledger is on shards.
+
+        Raises LedgerUnavailable when the database cannot be reached, PlannerSettingsMissing, and
+        DistributionUnfinished.
+        """
+        connections = await Connections.open(url, LANES + READERS)
+        try:
+            shards = await connections.read(find_shards)
+        except BaseException:
+            connections.terminate()
+            raise
+        if shards is not None:
+            await connections.close()
+            connections = await Connections.open(url, CONNECTIONS_ON_SHARDS, planned_once=False)
+        return cls(connections, catalogue, clock, shards)
+
+    @property
+    def spread(self) -> Spread:
+        """Which lane an account's commands belong to: on shards, that of its shard."""
+        return by_hash if self.shards is None else self.shards.of
 
     async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
         outcomes = await self._from_memory(commands)
@@ -118,10 +136,11 @@ class PostgresStore:
 
     async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
         wanted = [(account_id, key)]
-        found = await self.connections.read(lambda connection: _found(connection, wanted))
+        reads = self._writing.reads
+        found = await self.connections.read(lambda connection: _found(connection, reads, wanted))
         if found:
             return found[(account_id, key)]
-        archived = await self.connections.read(lambda connection: _archived(connection, wanted))
+        archived = await self.connections.read(lambda connection: _archived(connection, reads, wanted))
         return archived.get((account_id, key))
 
     async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
@@ -166,13 +185,14 @@ class PostgresStore:
             return None
         wanted = in_archive(commands, batch.accounts)
         # Whoever archives more meanwhile takes the number of the next entry: then nothing can be written below.
-        used = await self.connections.read(lambda connection: _archived(connection, wanted)) if wanted else []
+        reads = self._writing.reads
+        used = await self.connections.read(lambda connection: _archived(connection, reads, wanted)) if wanted else {}
         if used:
             return None
         self._memory.forget(commands)
         try:
             async with self.connections.acquire() as connection:
-                await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
+                await self._writing.alone(connection, *self._rows(batch))
         except IN_THE_WAY:
             self._memory.outdated()
             return None
@@ -185,6 +205,7 @@ class PostgresStore:
         """Lock, decide, write. Keys are looked up only when it matters: when a command is refused or
         refers to history, or when the first attempt ran into one that is there.
         """
+        reads = self._writing.reads
         async with connection.transaction():
             accounts = await self._lock(connection, account_ids(commands))
             known: dict[Key, Entry] = {}
@@ -192,16 +213,16 @@ class PostgresStore:
             refers = named(commands)
             looked = bool(attempt or refers or in_archive(commands, accounts.values()))
             if looked:
-                known, history = await _known(connection, commands, accounts), await _history(connection, refers)
+                known = await _known(connection, reads, commands, accounts)
+                history = await _history(connection, reads, refers)
             batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
             if not looked and any(isinstance(outcome, Exception) for outcome in batch.outcomes):
-                known = await _known(connection, commands, accounts)
+                known = await _known(connection, reads, commands, accounts)
                 batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
             if batch.entries and all(account.id in accounts for account in batch.accounts):
-                await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
+                await self._writing.within(connection, *self._rows(batch))
             elif batch.entries:
-                await connection.execute(WRITE_ACCOUNTS, *self._account_columns(batch))
-                await connection.execute(WRITE_ENTRIES, *_entry_columns(batch))
+                await self._writing.with_new(connection, *self._rows(batch))
         self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
 
@@ -209,10 +230,10 @@ class PostgresStore:
         id = command.account_id
         async with connection.transaction():
             accounts = await self._lock(connection, [id])
-            known = await _known(connection, [command], accounts)
+            known = await _known(connection, self._writing.reads, [command], accounts)
             batch = decide_batch([command], accounts, known, NO_HISTORY, self._clock(), self._catalogue)
             if batch.entries:
-                await connection.execute(WRITE_BATCH, *self._account_columns(batch), *_entry_columns(batch))
+                await self._writing.within(connection, *self._rows(batch))
                 await connection.execute(KEEP_CHECKPOINT, id, command.up_to, batch.accounts[0].seq, pack(going))
                 keyed = [(key_digest(e.key), e.seq) for e in going if e.key is not None]
                 await connection.execute(KEEP_KEYS, id, [d for d, _ in keyed], [seq for _, seq in keyed])
@@ -224,47 +245,46 @@ class PostgresStore:
         remembered = [self._memory.get(id) for id in ids]
         numbers = [-1 if account is None else account.seq for account in remembered]
         still = dict(zip(ids, remembered, strict=True))
-        rows = await connection.fetch(LOCK_ACCOUNTS, ids, numbers)
+        rows = await connection.fetch(self._writing.reads.lock_accounts, ids, numbers)
         locked = {row[0]: still[row[0]] if row["seq"] is None else account_from(row) for row in rows}
         return {id: account for id, account in locked.items() if account is not None}
 
-    def _account_columns(self, batch: Batch) -> list[Any]:
+    def _rows(self, batch: Batch) -> tuple[Rows, Rows]:
         # In id order, as locks are always taken.
         changed = sorted(batch.accounts, key=lambda account: account.id)
-        return columns([account_row(a, next_due(a, self._catalogue)) for a in changed], ACCOUNT_TYPES)
+        accounts = [account_row(account, next_due(account, self._catalogue)) for account in changed]
+        return accounts, [entry_row(entry) for entry in batch.entries]
 
 
-def _entry_columns(batch: Batch) -> list[Any]:
-    return columns(map(entry_row, batch.entries), ENTRY_TYPES)
+async def _known(
+    connection: Any, reads: Reads, commands: Sequence[Command], accounts: Mapping[str, Account]
+) -> dict[Key, Entry]:
+    archived = await _archived(connection, reads, in_archive(commands, accounts.values()))
+    return archived | await _found(connection, reads, keys(commands))
 
 
-async def _known(connection: Any, commands: Sequence[Command], accounts: Mapping[str, Account]) -> dict[Key, Entry]:
-    archived = await _archived(connection, in_archive(commands, accounts.values()))
-    return archived | await _found(connection, keys(commands))
-
-
-async def _found(connection: Any, wanted: Sequence[Key]) -> dict[Key, Entry]:
-    rows = await connection.fetch(FIND_KEYS, [key[0] for key in wanted], [key[1] for key in wanted])
+async def _found(connection: Any, reads: Reads, wanted: Sequence[Key]) -> dict[Key, Entry]:
+    rows = await connection.fetch(reads.find_keys, [key[0] for key in wanted], [key[1] for key in wanted])
     return {(row["account_id"], row["key"]): entry_from(row) for row in rows}
 
 
-async def _archived(connection: Any, wanted: Sequence[Key]) -> dict[Key, Entry]:
+async def _archived(connection: Any, reads: Reads, wanted: Sequence[Key]) -> dict[Key, Entry]:
     if not wanted:
         return {}
     digests = [key_digest(key) for _, key in wanted]
-    found = await connection.fetch(FIND_ARCHIVED, [id for id, _ in wanted], digests)
+    found = await connection.fetch(reads.find_archived, [id for id, _ in wanted], digests)
     return unpacked(wanted, [await connection.fetchval(FIND_PACKED, *row) for row in found])
 
 
-async def _history(connection: Any, wanted: Sequence[Number]) -> History:
+async def _history(connection: Any, reads: Reads, wanted: Sequence[Number]) -> History:
     if not wanted:
         return NO_HISTORY
     ids, numbers = [id for id, _ in wanted], [seq for _, seq in wanted]
-    found = [entry_from(row) for row in await connection.fetch(FIND_ENTRIES, ids, numbers)]
+    found = [entry_from(row) for row in await connection.fetch(reads.find_entries, ids, numbers)]
     made = origins(found)
-    rows = await connection.fetch(FIND_ENTRIES, [id for id, _ in made], [seq for _, seq in made])
+    rows = await connection.fetch(reads.find_entries, [id for id, _ in made], [seq for _, seq in made])
     entries = {(e.account_id, e.seq): e for e in (*found, *map(entry_from, rows))}
-    rows = await connection.fetch(FIND_REVERSALS, ids, numbers)
+    rows = await connection.fetch(reads.find_reversals, ids, numbers)
     return History(entries, {(row[0], row[1]): row[2] for row in rows})
 
 
