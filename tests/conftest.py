@@ -20,6 +20,7 @@ import pytest
 from tallystick.database.schema import upgrade
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.ledger import Ledger
+from tests import citus_cluster
 
 
 @pytest.fixture(autouse=True)
@@ -96,8 +97,17 @@ def with_database(server: str, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: str) -> Iterator[str]:
-    """A migrated database that others are copied from."""
+def citus_workers(postgres_server: str) -> list[tuple[str, int]] | None:
+    """The workers behind TEST_DATABASE_URL when that is a Citus coordinator; else None."""
+    return asyncio.run(citus_cluster.workers(postgres_server)) if os.environ.get("TEST_DATABASE_URL") else None
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str, citus_workers: list[tuple[str, int]] | None) -> Iterator[str]:
+    """A migrated database that others are copied from; on a Citus cluster none can be."""
+    if citus_workers is not None:
+        yield ""
+        return
     name = f"tallystick_template_{uuid.uuid4().hex[:8]}"
 
     async def make() -> None:
@@ -125,9 +135,16 @@ async def _admin(server: str, statement: str) -> None:
 
 
 @pytest.fixture
-async def postgres_url(postgres_server: str, postgres_template: str) -> AsyncIterator[str]:
-    """A fresh, migrated database on PostgreSQL."""
+async def postgres_url(
+    postgres_server: str, postgres_template: str, citus_workers: list[tuple[str, int]] | None
+) -> AsyncIterator[str]:
+    """A fresh, migrated database on PostgreSQL; on a Citus cluster a distributed one."""
     name = f"tallystick_{uuid.uuid4().hex[:12]}"
+    if citus_workers is not None:
+        await citus_cluster.create(postgres_server, citus_workers, name)
+        yield with_database(postgres_server, name)
+        await citus_cluster.drop(postgres_server, citus_workers, name)
+        return
     await _admin(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
     yield with_database(postgres_server, name)
     await _admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
