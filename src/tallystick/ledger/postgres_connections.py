@@ -52,8 +52,12 @@ CONNECTION_LOST = (
 class Connections:
     """A pool of connections of the ledger's own."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, most: int) -> None:
         self._pool = pool
+        self._unused = asyncio.Semaphore(most)
+        # Those that were used before. Handing one back to the pool and taking it out again costs a caller who is
+        # alone as much as deciding a dozen spends.
+        self._at_hand: list[Any] = []
 
     @classmethod
     async def open(cls, url: DatabaseUrl, most: int, *, planned_once: bool = True) -> Self:
@@ -94,7 +98,7 @@ class Connections:
         if missing:
             await pool.close()
             raise PlannerSettingsMissing(missing)
-        return cls(pool)
+        return cls(pool, most)
 
     async def read(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Do `work` on a connection; see insist."""
@@ -125,14 +129,32 @@ class Connections:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
-        """A connection, for one try."""
-        async with self._pool.acquire(timeout=PATIENCE_SECONDS) as connection:
+        """A connection, for one try. Raises TimeoutError when none becomes free."""
+        if self._unused.locked():
+            await asyncio.wait_for(self._unused.acquire(), PATIENCE_SECONDS)
+        else:
+            await self._unused.acquire()
+        try:
+            connection = await self._take()
             try:
                 yield connection
-            except asyncpg.InternalClientError:
-                # The driver lost track of it, which a server that dies in mid-sentence can bring about.
-                connection.terminate()
+            except BaseException as error:
+                if isinstance(error, asyncpg.InternalClientError):
+                    # The driver lost track of it, which a server that dies in mid-sentence can bring about.
+                    connection.terminate()
+                await self._pool.release(connection)
                 raise
+            self._at_hand.append(connection)
+        finally:
+            self._unused.release()
+
+    async def _take(self) -> Any:
+        while self._at_hand:
+            connection = self._at_hand.pop()
+            if not connection.is_closed():
+                return connection
+            await self._pool.release(connection)
+        return await self._pool.acquire(timeout=PATIENCE_SECONDS)
 
     def terminate(self) -> None:
         """Cut all connections, without a word."""
@@ -140,6 +162,8 @@ class Connections:
 
     async def close(self) -> None:
         """Close all connections."""
+        while self._at_hand:
+            await self._pool.release(self._at_hand.pop())
         await self._pool.close()
 
 
