@@ -93,7 +93,7 @@ class Life(Shop):
         await self.stripe.v1.subscriptions.cancel_async(self.newest()["id"])
         await self.deliver()
 
-    async def change(self, plan: str, interval: str | None = None) -> None:
+    async def change(self, plan: str, interval: str | None = None, *, deliver: bool = True) -> None:
         """To another plan, through our checkout, which leads to the portal's page that confirms it."""
         assert self.http is not None
         started = await self.billing.start_plan_checkout("acme", plan=plan, interval=interval)
@@ -104,6 +104,20 @@ class Life(Shop):
         await guest.see()
         await guest.send(f"/subscriptions/{self.newest()['id']}/confirm", price=price.stripe_price)
         assert guest.status == 303
+        if deliver:
+            await self.deliver()
+
+    async def reschedule(self, then: Any, *, end: str = "release", **given: Any) -> None:
+        """Have the schedule of the subscription plan something else: `then` for what it bills next, if anything."""
+        schedules = self.stripe.v1.subscription_schedules
+        schedule = await schedules.retrieve_async(self.newest()["schedule"])
+        now = schedule.phases[0]
+        items = [{"price": item.price, "quantity": 1} for item in now["items"]]
+        phases: Any = [{"start_date": now.start_date, "end_date": now.end_date, "items": items}]
+        if then is not None:
+            phases.append({"items": then, "proration_behavior": "none", **given})
+        changes: Any = {"phases": phases, "end_behavior": end}
+        await schedules.update_async(schedule.id, changes)
         await self.deliver()
 
     async def pay_open_invoice(self) -> None:
@@ -143,8 +157,7 @@ class Life(Shop):
         )
         # The jobs that a running service has come after what must not wait for them (S14).
         await self.ledger.sweep()
-        carried = None if found is None else PLANS.plan(found.plan)
-        return subscription_view(found, "" if carried is None else carried.title)
+        return subscription_view(found, PLANS)
 
     async def opened(self) -> list[tuple[datetime, int]]:
         """Every allowance after FREE's first one: from when it counts, and its size."""

@@ -8,6 +8,7 @@ from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import Spend
 from tallystick.domain.periods import add_months
 from tests.billing.lifecycle import LITE, PRO, T0, Life, living, on
+from tests.conftest import PLUS_PRICE
 
 
 @pytest.fixture
@@ -36,11 +37,53 @@ async def test_s17_a_downgrade_waits_for_the_period_s_end(life: Life) -> None:
     await life.subscribe("pro")
     await life.pass_until(2026, 2, 10)
     await life.change("plus")
-    assert life.newest()["schedule"] is not None
-    await life.shows("pro", 2_000, "active")
+    said = await life.shows("pro", 2_000, "active")
+    assert said.text == (
+        "Your subscription is active and changes to PLUS on February 28, 2026. Until then nothing changes, and you "
+        "can still take it back under Manage subscription."
+    )
     await life.pass_until(2026, 2, 28)
-    await life.shows("plus", 500, "active")
+    said = await life.shows("plus", 500, "active")
+    assert said.text == "Your subscription is active and renews on March 31, 2026."
     assert await life.opened() == [(T0, 2_000), (on(2026, 2, 28), 500)]
+
+
+async def test_s17_a_change_that_waits_is_told_until_it_is_taken_back_in_whatever_order_its_events_come(
+    life: Life,
+) -> None:
+    await life.subscribe("pro")
+    await life.change("plus", deliver=False)
+    schedule = life.newest()["schedule"]
+    events = life.events()
+    assert [event["type"] for event in events if "schedule" in event["type"]] == [
+        "subscription_schedule.created",
+        "subscription_schedule.updated",
+    ]
+    # The schedule alone tells of its phases, and what it tells first may come last.
+    for event in reversed(events):
+        await life.deliver([event])
+        assert "changes to PLUS on February 28, 2026" in (await life.shows("pro", 2_000, "active")).text
+    await life.reschedule([{"price": LITE}], duration={"interval": "month", "interval_count": 2}, end="cancel")
+    said = await life.shows("pro", 2_000, "active")
+    assert "changes to LITE on February 28, 2026. It ends on April 28, 2026." in said.text
+    life.sandbox.seed_price(price_id="price_x", product_name="X", unit_amount=1, currency="usd", recurring="month")
+    await life.reschedule([{"price": "price_x"}])
+    assert "renews on February 28" in (await life.shows("pro", 2_000, "active")).text
+    await life.reschedule(None, end="cancel")
+    assert "You are on PRO until February 28, 2026" in (await life.shows("pro", 2_000, "active")).text
+    await life.reschedule([{"price": PLUS_PRICE}])
+    # A restricted key that may not see it loses that sentence, and nothing else.
+    life.sandbox.outages.fail("forbidden", path="/v1/subscription_schedules", times=None)
+    await life.update(metadata={"looked": "at"})
+    assert "renews on February 28" in (await life.shows("pro", 2_000, "active")).text
+    life.sandbox.outages.clear()
+    await life.update(metadata={"looked": "again"})
+    assert "changes to PLUS" in (await life.shows("pro", 2_000, "active")).text
+    await life.stripe.v1.subscription_schedules.release_async(schedule)
+    (released,) = [event for event in life.events() if event["type"] == "subscription_schedule.released"]
+    await life.deliver([released])
+    said = await life.shows("pro", 2_000, "active")
+    assert said.text == "Your subscription is active and renews on February 28, 2026."
 
 
 async def test_s17_changing_plans_back_and_forth_at_stripe_creates_nothing(life: Life) -> None:
@@ -194,6 +237,8 @@ async def test_s17_from_the_year_to_the_month_the_year_comes_to_its_end_first(li
     await life.subscribe(interval="year")
     await life.pass_until(2026, 2, 10)
     await life.change("plus", "month")
+    said = await life.shows("plus", 500, "active")
+    assert said.text.startswith("Your subscription is active and is paid by the month from January 31, 2027 on.")
     for month in range(1, 14):
         await life.pass_until(*add_months(T0, month).timetuple()[:3])
         await life.shows("plus", 500, "active")

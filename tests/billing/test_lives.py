@@ -202,6 +202,10 @@ async def hold(life: Life, at_once: Shop, late: Shop) -> None:
     if first.debt == second.debt == 0:
         assert (first.bonus, first.frozen) == (second.bonus, second.frozen)
     assert taken(first) == taken(second)
+    shown = [await shop.billing.subscription(life.name) for shop in (at_once, late)]
+    assert shown[0] == shown[1]
+    coming = None if shown[0] is None else shown[0].next_plan
+    assert coming == ((model.running and model.running.becomes) or None), life.acts
     for shop in (at_once, late):
         statuses = {purchase.id: purchase.status for purchase in await shop.billing.purchases(life.name)}
         for bought in life.bought:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -12,6 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Table, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from tallystick.billing.subscription_table import SubscriptionTable
 from tallystick.database.engine import Database, DatabaseUnavailable
 from tallystick.database.schema import SchemaOutOfDate, create_if_empty, pending_revisions, require_current, upgrade
 from tallystick.database.tables import metadata
@@ -22,6 +24,8 @@ from tallystick.domain.errors import InvalidInput
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
 from tests.conftest import with_database
+
+T0 = datetime(2026, 1, 31, tzinfo=UTC)
 
 
 def _difference(connection: Connection) -> list[object]:
@@ -164,6 +168,24 @@ async def test_every_released_schema_is_upgraded_with_what_is_in_it(
     await upgraded.submit(Reverse(account_id="a", key="r", entry=spent.seq))
     assert (await upgraded.account("a")).available == 225
     await upgraded.close()
+
+
+async def test_a_subscription_kept_by_the_version_before_is_upgraded_and_may_still_be_written_by_it(
+    old_url: str, catalogue: Catalogue
+) -> None:
+    await upgrade(old_url, "0013")
+    there = Database.connect(old_url)
+    written = {"account_id": "a", "plan": "plus", "status": "active", "cancel_at_period_end": False, "updated_at": T0}
+    insert = metadata.tables["subscriptions"].insert().values(**written)
+    await there.write(lambda connection: connection.execute(insert.values(id="sub_1")))
+    await upgrade(old_url)
+    await there.write(lambda connection: connection.execute(insert.values(id="sub_2")))
+    kept = await SubscriptionTable(there, catalogue, lambda: T0).of_account("a")
+    assert {(each.id, each.plan, each.changes_at, each.next_plan) for each in kept} == {
+        ("sub_1", "plus", None, None),
+        ("sub_2", "plus", None, None),
+    }
+    await there.close()
 
 
 async def test_a_write_is_all_or_nothing(database_url: str) -> None:

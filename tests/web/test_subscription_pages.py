@@ -9,6 +9,7 @@ import pytest
 from tallystick.billing import PurchaseStatus, Subscription
 from tallystick.billing.subscription_table import SubscriptionTable
 from tallystick.cli.house import House
+from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.web.subscription_view import subscription_view
 from tests.web.conftest import make_plus, problem, sign_up
 
@@ -26,11 +27,40 @@ ACTIVE = Subscription(
     ends_at=None,
     trial_end=None,
     collection_paused=False,
+    changes_at=None,
+    next_plan=None,
+    next_price=None,
 )
+CATALOGUE = Catalogue(
+    [
+        Plan("free", 25),
+        Plan("lite", 100, stripe_price="price_lite"),
+        Plan("plus", 500, stripe_price="price_plus", stripe_price_yearly="price_plus_year"),
+    ]
+)
+COMING = replace(ACTIVE, changes_at=ACTIVE.period_end, next_plan="lite", next_price="price_lite")
 STATES = {
     "no subscription": (None, "You have no subscription", False),
     "active": (ACTIVE, "renews on April 1, 2026", False),
     "cancelled": (replace(ACTIVE, ends_at=ACTIVE.period_end), "on PLUS until April 1, 2026", False),
+    "changes": (COMING, "active and changes to LITE on April 1, 2026", False),
+    "changes interval": (
+        replace(COMING, next_plan="plus", next_price="price_plus_year"),
+        "is paid by the year from April 1, 2026 on",
+        False,
+    ),
+    "changes, and ends later": (
+        replace(COMING, ends_at=datetime(2026, 5, 1, tzinfo=UTC)),
+        "changes to LITE on April 1, 2026. It ends on May 1, 2026",
+        False,
+    ),
+    "ends before it changes": (replace(COMING, ends_at=ACTIVE.period_end), "on PLUS until April 1, 2026", False),
+    "changes to a plan that left": (replace(COMING, next_plan="gone"), "changes to GONE on", False),
+    "trial that changes": (
+        replace(COMING, status="trialing", trial_end=T0),
+        "unless you cancel before. Your subscription changes to LITE on April 1, 2026.",
+        False,
+    ),
     "trial": (replace(ACTIVE, status="trialing", trial_end=T0), "trying PLUS until March 1, 2026", False),
     "trial cancelled": (replace(ACTIVE, status="trialing", trial_end=T0, ends_at=T0), "nothing is charged", False),
     "billing paused": (replace(ACTIVE, collection_paused=True), "its billing is paused", False),
@@ -47,7 +77,7 @@ STATES = {
 def test_s16_every_state_has_words_and_those_with_something_to_do_have_an_alert(
     subscription: Subscription | None, words: str, alert: bool
 ) -> None:
-    view = subscription_view(subscription, "PLUS")
+    view = subscription_view(subscription, CATALOGUE)
     assert words in view.text
     assert (view.alert is not None) is alert
 

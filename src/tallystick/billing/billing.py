@@ -319,6 +319,9 @@ _ACTS: dict[str, Callable[[Billing], Handler]] = {
     "customer.subscription.deleted": lambda billing: _of_account(billing._subscriptions.sync),
     "customer.subscription.paused": lambda billing: _of_account(billing._subscriptions.sync),
     "customer.subscription.resumed": lambda billing: _of_account(billing._subscriptions.sync),
+    "subscription_schedule.created": lambda billing: _of_account(billing._subscriptions.schedule_changed),
+    "subscription_schedule.updated": lambda billing: _of_account(billing._subscriptions.schedule_changed),
+    "subscription_schedule.released": lambda billing: _of_account(billing._subscriptions.schedule_changed),
     "customer.updated": lambda billing: _of_account(billing._subscriptions.customer_changed),
     "customer.deleted": lambda billing: _of_account(billing._subscriptions.customer_gone),
 }

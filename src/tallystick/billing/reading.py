@@ -1,4 +1,5 @@
-"""Reading Stripe's invoices, their lines and waiting invoice items, in the current shape and the older one.
+"""Reading Stripe's invoices, their lines and waiting invoice items, in the current shape and the older one, and
+subscription schedules.
 
 Turns what an endpoint sends into plain facts. Knows no catalogue, no account, and asks nobody.
 """
@@ -40,6 +41,22 @@ class Invoice:
     def full_lines(self) -> tuple[Line, ...]:
         """The lines that bill for a whole period."""
         return tuple(line for line in self.lines if line.full)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What a subscription is to become: from `start`, in Unix seconds, it bills for these prices."""
+
+    start: int
+    prices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What is planned for a subscription: its phases to come, in their order, and when it ends if it is to end."""
+
+    phases: tuple[Phase, ...]
+    ends: int | None
 
 
 def subscription_of(invoice: dict[str, Any]) -> str | None:
@@ -87,6 +104,22 @@ def period_end_of(subscription: dict[str, Any], item: dict[str, Any]) -> int | N
     """When the period of a subscription's item ends."""
     found: int | None = item.get("current_period_end") or subscription.get("current_period_end")
     return found
+
+
+def read_schedule(schedule: dict[str, Any]) -> Schedule | None:
+    """What a subscription schedule plans; None when it is over, or has let the subscription go."""
+    current = schedule.get("current_phase")
+    if schedule["status"] != "active" or current is None:
+        return None
+    phases = sorted(schedule["phases"], key=lambda phase: phase["start_date"])
+    return Schedule(
+        phases=tuple(
+            Phase(phase["start_date"], tuple(item["price"] for item in phase["items"]))
+            for phase in phases
+            if phase["start_date"] >= current["end_date"]
+        ),
+        ends=phases[-1]["end_date"] if schedule["end_behavior"] == "cancel" else None,
+    )
 
 
 def _details(of: dict[str, Any]) -> dict[str, Any]:

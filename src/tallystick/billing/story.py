@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tallystick.billing.reading import Invoice, Line
+from tallystick.billing.reading import Invoice, Line, Schedule
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import RenewAllowance, SetPlan
 from tallystick.domain.periods import Period
@@ -52,6 +52,15 @@ class Prices:
         if sold is not None:
             return sold.months
         return max(1, round((line.end - line.start) / 86_400 / DAYS_OF_A_MONTH))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a subscription is to become and from when: a plan, or another interval of the same one, at a price."""
+
+    at: int
+    plan: Plan
+    price: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,16 @@ def carried_plan(
         return plan
     before = [line for line in owed.lines if line.proration and line.amount < 0] or owed.full_lines
     return _greatest(prices.plan_of(line.price) for line in before) or plan
+
+
+def next_change(schedule: Schedule, plan: Plan, price: str | None, prices: Prices) -> Change | None:
+    """The first phase of a schedule that makes something else of a subscription to `plan` at `price` (S17)."""
+    for phase in schedule.phases:
+        sold = [(its, id) for id in phase.prices if (its := prices.plan_of(id)) is not None]
+        becomes, at = max(sold, key=lambda each: each[0].allowance, default=(None, ""))
+        if becomes is not None and (becomes != plan or price not in (None, at)):
+            return Change(phase.start, becomes, at)
+    return None
 
 
 def plans_billed(invoices: Iterable[Invoice], prices: Prices) -> set[str]:

@@ -153,6 +153,16 @@ class StripeApi:
         """A subscription as it is now."""
         return await _call(self._client.v1.subscriptions.retrieve_async(subscription_id))
 
+    async def schedule(self, schedule_id: str) -> dict[str, Any] | None:
+        """A subscription schedule as it is now; None when it is not there, or the key may not ask for it."""
+        try:
+            return await _or_none(_call(self._client.v1.subscription_schedules.retrieve_async(schedule_id)))
+        except StripeRejected as error:
+            if not isinstance(error.__cause__, stripe.PermissionError):
+                raise
+            log.warning("schedule_not_seen", schedule_id=schedule_id, problem=error.message)
+            return None
+
     async def payment(self, payment_intent_id: str) -> dict[str, Any]:
         """A payment intent as it is now, with its latest charge."""
         expand: Any = {"expand": ["latest_charge"]}

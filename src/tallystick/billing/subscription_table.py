@@ -21,7 +21,8 @@ class Subscription:
     """What we last saw of an account's subscription at Stripe.
 
     `plan` is the one it carries, `ends_at` when it ends if that is decided already, `period_end` when it is
-    billed next otherwise. With `collection_paused` no invoice is collected for the time being.
+    billed next otherwise. With `collection_paused` no invoice is collected for the time being. If it has been
+    decided what it becomes later, `changes_at` is when, `next_plan` and `next_price` what.
     """
 
     id: str
@@ -36,6 +37,9 @@ class Subscription:
     ends_at: datetime | None
     trial_end: datetime | None
     collection_paused: bool
+    changes_at: datetime | None
+    next_plan: str | None
+    next_price: str | None
 
     @property
     def is_live(self) -> bool:

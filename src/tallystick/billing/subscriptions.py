@@ -12,8 +12,24 @@ import structlog
 
 from tallystick.billing.customers import Customers
 from tallystick.billing.locks import SharedLooks
-from tallystick.billing.reading import Invoice, period_end_of, read_invoice, subscription_of
-from tallystick.billing.story import Command, Prices, carried_plan, commands, instant, plans_billed
+from tallystick.billing.reading import (
+    Invoice,
+    Schedule,
+    period_end_of,
+    read_invoice,
+    read_schedule,
+    subscription_of,
+)
+from tallystick.billing.story import (
+    Change,
+    Command,
+    Prices,
+    carried_plan,
+    commands,
+    instant,
+    next_change,
+    plans_billed,
+)
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscription_table import Subscription, SubscriptionTable
 from tallystick.clock import Clock
@@ -61,6 +77,12 @@ class Subscriptions:
         invoice = await self._api.invoice(invoice_id)
         subscription_id = subscription_of(invoice)
         return None if subscription_id is None else await self.sync(subscription_id, invoice)
+
+    async def schedule_changed(self, schedule_id: str) -> str | None:
+        """What is planned for a subscription changed: look at the one that the schedule has, or has let go."""
+        schedule = await self._api.schedule(schedule_id)
+        subscription_id = schedule and (schedule["subscription"] or schedule["released_subscription"])
+        return await self.sync(subscription_id) if subscription_id else None
 
     async def customer_gone(self, stripe_customer_id: str) -> str | None:
         """A customer was deleted at Stripe, and every subscription with it. The account's next checkout makes a new one."""
@@ -161,8 +183,11 @@ class Subscriptions:
             return None
         sold = {price: its for price in items if (its := prices.plan_of(price)) is not None}
         price = next((price for price, its in sold.items() if its == plan), None)
+        item = items.get(price or "", fetched["items"]["data"][0])
+        planned = await self._planned(fetched)
+        change = None if planned is None else next_change(planned, plan, price, prices)
         return _Look(
-            seen=_seen(fetched, items.get(price or "", fetched["items"]["data"][0]), account_id, plan, price),
+            seen=_seen(fetched, item, account_id, plan, price, planned, change),
             told=commands(
                 account_id, fetched["status"], invoices, (), prices, self._clock(), fetched.get("ended_at")
             ),
@@ -172,6 +197,11 @@ class Subscriptions:
             ),
             invoices=frozenset(invoice.id for invoice in invoices),
         )
+
+    async def _planned(self, fetched: dict[str, Any]) -> Schedule | None:
+        """What the schedule of a subscription plans, if it has one."""
+        schedule = await self._api.schedule(fetched["schedule"]) if fetched.get("schedule") else None
+        return None if schedule is None else read_schedule(schedule)
 
     async def _invoices(self, subscription_id: str, also: dict[str, Any] | None) -> list[Invoice]:
         """The newest invoices of a subscription and the one in hand, in the order in which they were made."""
@@ -266,11 +296,18 @@ def _ended(subscriptions: list[Subscription]) -> datetime | None:
 
 
 def _seen(
-    fetched: dict[str, Any], item: dict[str, Any], account_id: str, plan: Plan, price: str | None
+    fetched: dict[str, Any],
+    item: dict[str, Any],
+    account_id: str,
+    plan: Plan,
+    price: str | None,
+    planned: Schedule | None,
+    change: Change | None,
 ) -> Subscription:
     ends = period_end_of(fetched, item)
     period_end = None if ends is None else instant(ends)
-    decided = fetched.get("ended_at") or fetched.get("cancel_at")
+    # While a schedule has it, that says when it ends: `cancel_at` may only be where one phase becomes the next.
+    decided = fetched.get("ended_at") or (fetched.get("cancel_at") if planned is None else planned.ends)
     trial_end = fetched.get("trial_end") if fetched["status"] == "trialing" else None
     return Subscription(
         id=fetched["id"],
@@ -285,4 +322,7 @@ def _seen(
         ends_at=instant(decided) if decided else (period_end if fetched["cancel_at_period_end"] else None),
         trial_end=None if trial_end is None else instant(trial_end),
         collection_paused=fetched.get("pause_collection") is not None,
+        changes_at=None if change is None else instant(change.at),
+        next_plan=None if change is None else change.plan.name,
+        next_price=None if change is None else change.price,
     )

@@ -265,6 +265,10 @@ subscriptions = Table(
     Column("ends_at", Instant, nullable=True),
     Column("trial_end", Instant, nullable=True),
     Column("collection_paused", Boolean, nullable=False, server_default=text("false")),
+    # What it becomes and from when, if that has been decided already: a plan, at a price of Stripe.
+    Column("changes_at", Instant, nullable=True),
+    Column("next_plan", Text, nullable=True),
+    Column("next_price", Text, nullable=True),
     # Questions to Stripe are numbered before they are asked, and `answered` is the number of the one that this
     # row was written from: an answer to an earlier question never overwrites it.
     Column("asked", BigInteger, nullable=False, server_default=text("0")),

@@ -104,12 +104,11 @@ async def _payments(site: Site, user: User) -> dict[str, Any]:
         billing = site.credits.billing
         found = await billing.subscription(user.account_id)
         purchases = await billing.purchases(user.account_id)
-    plan = None if found is None else catalogue.plan(found.plan)
     sold = catalogue.sold_as(found.stripe_price or "") if found is not None and found.is_live else None
     left = [p for p in purchases[:1] if p.status is PurchaseStatus.EXPIRED and p.recovery_url is not None]
     started = (PurchaseStatus.OPEN, PurchaseStatus.EXPIRED)
     return {
-        "subscription": subscription_view(found, "your plan" if plan is None else plan.title),
+        "subscription": subscription_view(found, catalogue),
         "manageable": found is not None,
         "yearly": sold is not None and sold.interval == "year",
         "expired": left[0] if left else None,
