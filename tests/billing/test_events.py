@@ -103,6 +103,12 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
         await shop.sql("DELETE FROM purchases WHERE account_id = 'other'")
         await shop.deliver()
         (hopeless,) = [e.id for e in await shop.billing.latest_events(9, EventStatus.PARKED) if e.id != parked]
+        await shop.open("third")
+        await shop.buy("third")
+        await shop.deliver()
+        await shop.sql("UPDATE purchases SET paid_minor = 300 WHERE account_id = 'third'")
+        kind = "checkout.session.completed"
+        (discounted,) = await shop.billing.latest_events(9, type=kind, account_id="third")
         settings = {
             **SETTINGS,
             "DATABASE_URL": sqlite_url,
@@ -119,6 +125,7 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
             "replay --parked --json",
             f"show {parked} --json",
             "list --state refused",
+            f"show {discounted.id}",
         ]
         answer = await asyncio.to_thread(
             subprocess.run,
@@ -131,8 +138,8 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
             check=True,
         )
         said = json.loads(answer.stdout)
-        assert [code for code, _ in said] == [0, 0, 0, 1, 1, 1, 0, 0]
-        table, listed, shown, _, _, replayed, told, refused = (text for _, text in said)
+        assert [code for code, _ in said] == [0, 0, 0, 1, 1, 1, 0, 0, 0]
+        table, listed, shown, _, _, replayed, told, refused, cheaper = (text for _, text in said)
         assert parked in table
         assert "Checkout session" in table
         assert len(json.loads(listed)["events"]) == 1
@@ -146,4 +153,5 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
         assert ended == {parked: "done", hopeless: "parked"}
         assert (json.loads(told)["purchase_id"], json.loads(told)["entries"][0]["amount"]) == (purchase.id, 200)
         assert "No such events" in refused
+        assert "200 for 3.00 USD" in cheaper
         assert (await shop.account()).bonus == 200

@@ -178,7 +178,7 @@ def _facts(story: EventStory) -> list[tuple[str, Any]]:
         ("tried again at", event.due_at),
         ("finished", event.finished_at),
         ("account", event.account_id),
-        ("purchase", purchase and f"{purchase.id}, {purchase.status}, {purchase.credits:,} for {purchase.price}"),
+        ("purchase", purchase and f"{purchase.id}, {purchase.status}, {purchase.credits:,} for {purchase.comes_to}"),
     ]
 
 
