@@ -126,6 +126,8 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
             f"show {parked} --json",
             "list --state refused",
             f"show {discounted.id}",
+            "list --since yesterday",
+            "list --since 2026-01-01T00:00+01:00 --type invoice.paid --json",
         ]
         answer = await asyncio.to_thread(
             subprocess.run,
@@ -138,8 +140,8 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
             check=True,
         )
         said = json.loads(answer.stdout)
-        assert [code for code, _ in said] == [0, 0, 0, 1, 1, 1, 0, 0, 0]
-        table, listed, shown, _, _, replayed, told, refused, cheaper = (text for _, text in said)
+        assert [code for code, _ in said] == [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0]
+        table, listed, shown, _, _, replayed, told, refused, cheaper, _, late = (text for _, text in said)
         assert parked in table
         assert "Checkout session" in table
         assert len(json.loads(listed)["events"]) == 1
@@ -154,4 +156,6 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
         assert (json.loads(told)["purchase_id"], json.loads(told)["entries"][0]["amount"]) == (purchase.id, 200)
         assert "No such events" in refused
         assert "200 for 3.00 USD" in cheaper
+        assert "--since is a day like 2026-11-01" in answer.stderr
+        assert json.loads(late)["events"] == []
         assert (await shop.account()).bonus == 200

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +14,7 @@ from tallystick.billing import EventStatus, EventStory, Refused, StoredEvent
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
 from tallystick.cli.running import EXIT_REFUSED, exits_cleanly
+from tallystick.cli.since import read_since, since_option
 from tallystick.domain.errors import InvalidInput
 
 app = typer.Typer(
@@ -29,19 +30,12 @@ def list_events(
     state: Annotated[EventStatus | None, typer.Option(help="Only those: pending ones wait to be worked.")] = None,
     type: Annotated[str | None, typer.Option(help="Only of this type, like invoice.paid.")] = None,
     account: Annotated[str | None, typer.Option(help="Only what was found to be about this account.")] = None,
-    since: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
-            metavar="YYYY-MM-DD[THH:MM:SS]",
-            help="Only what was received since then, UTC.",
-        ),
-    ] = None,
+    since: Annotated[str | None, since_option("Only what was received since then.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Show the events that came from Stripe, newest first."""
-    asyncio.run(_list(state, type, account, since and since.replace(tzinfo=UTC), limit, as_json=as_json))
+    asyncio.run(_list(state, type, account, read_since(since), limit, as_json=as_json))
 
 
 @app.command("show")

@@ -25,6 +25,7 @@ from tallystick.cli import (
     stripe_setup,
 )
 from tallystick.cli.running import exits_cleanly
+from tallystick.cli.since import read_since, since_option
 
 app = typer.Typer(
     name="tallystick",
@@ -183,10 +184,7 @@ def openapi() -> None:
 @app.command("reconcile")
 @exits_cleanly
 def run_reconcile(
-    since: Annotated[
-        str | None,
-        typer.Option(help="How far to look back, like 2026-11-01. Default: to the last one, or 30 days."),
-    ] = None,
+    since: Annotated[str | None, since_option("From when. Default: from the last one on, or 30 days.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Repair what is safe to repair.")] = False,
     max_calls: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many calls to Stripe; run again to go on.")
@@ -194,7 +192,8 @@ def run_reconcile(
     as_json: AsJson = False,
 ) -> None:
     """Compare purchases, refunds, disputes and subscriptions with Stripe. Exit 1 when something is left to do."""
-    code = asyncio.run(reconcile.reconcile(since=since, apply=apply, max_calls=max_calls, as_json=as_json))
+    look_back = read_since(since)
+    code = asyncio.run(reconcile.reconcile(since=look_back, apply=apply, max_calls=max_calls, as_json=as_json))
     raise typer.Exit(code)
 
 

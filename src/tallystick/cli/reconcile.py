@@ -1,6 +1,6 @@
 """`tallystick reconcile`: compare with Stripe, show progress, tell every difference, repair the safe ones."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -10,10 +10,9 @@ from tallystick.billing import Difference, Report
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
 from tallystick.cli.running import EXIT_REFUSED
-from tallystick.domain.errors import InvalidInput
 
 
-async def reconcile(*, since: str | None, apply: bool, max_calls: int | None, as_json: bool) -> int:
+async def reconcile(*, since: datetime | None, apply: bool, max_calls: int | None, as_json: bool) -> int:
     """Walk, print the report, and return the exit code: 0 when nothing is left to do.
 
     Raises what Billing.reconcile raises; called again, it goes on where it was.
@@ -28,23 +27,12 @@ async def reconcile(*, since: str | None, apply: bool, max_calls: int | None, as
             progress.update(task, description=f"{phase}: {looked_at:,} looked at, {report.calls:,} calls to Stripe")
 
         async with billing() as room:
-            report = await room.reconcile(since=_instant(since), apply=apply, max_calls=max_calls, watch=watch)
+            report = await room.reconcile(since=since, apply=apply, max_calls=max_calls, watch=watch)
     if as_json:
         print_json(report.as_json())
     else:
         _print(report)
     return 0 if report.is_healthy else EXIT_REFUSED
-
-
-def _instant(text: str | None) -> datetime | None:
-    """A day like 2026-11-01, or an instant in ISO 8601; UTC unless it says otherwise."""
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(f"--since is a day like 2026-11-01, not {text!r:.40}. Nothing was changed.") from error
-    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _print(report: Report) -> None:
