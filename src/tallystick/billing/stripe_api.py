@@ -1,18 +1,18 @@
-"""The one place that talks to Stripe: the SDK's client, set up on purpose, and its errors turned into ours.
+"""The one place that talks to Stripe: the SDK's client, set up on purpose.
 
 Answers are handed on as plain dicts. Never called inside a database transaction.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import stripe
 import structlog
 
-from tallystick.billing.errors import StripeRejected, StripeUnavailable
+from tallystick.billing.errors import StripeRejected
+from tallystick.billing.stripe_answers import ask, call, date, listed, or_none
 
 API_VERSION = "2026-08-26.dahlia"
 """The API version that this code is written for; what Stripe answers is in it whatever the account's default."""
@@ -87,76 +87,76 @@ class StripeApi:
     async def account(self) -> tuple[dict[str, Any] | None, datetime | None]:
         """The account of our key, None if the key may not ask; and what time it was at Stripe, to the second."""
         try:
-            answer = await _answer(self._client.v1.accounts.retrieve_current_async())
+            answer = await ask(self._client.v1.accounts.retrieve_current_async())
         except StripeRejected as error:
             cause = error.__cause__
             if not isinstance(cause, stripe.PermissionError):
                 raise
-            return None, _date(cause.headers)
+            return None, date(cause.headers)
         response = answer.last_response
-        return answer.to_dict(), None if response is None else _date(response.headers)
+        return answer.to_dict(), None if response is None else date(response.headers)
 
     async def create_customer(self, account_id: str, email: str | None, key: str) -> dict[str, Any]:
         """Make a customer for an account."""
         params: Any = {"metadata": {"account_id": account_id}}
         if email is not None:
             params["email"] = email
-        return await _call(self._client.v1.customers.create_async(params, {"idempotency_key": key}))
+        return await call(self._client.v1.customers.create_async(params, {"idempotency_key": key}))
 
     async def customer(self, customer_id: str) -> dict[str, Any] | None:
         """A customer as it is now, or None when it was deleted."""
-        found = await _or_none(_call(self._client.v1.customers.retrieve_async(customer_id)))
+        found = await or_none(call(self._client.v1.customers.retrieve_async(customer_id)))
         return None if found is None or found.get("deleted") else found
 
     async def update_customer(self, customer_id: str, email: str) -> dict[str, Any]:
         """Change a customer's e-mail."""
-        return await _call(self._client.v1.customers.update_async(customer_id, {"email": email}))
+        return await call(self._client.v1.customers.update_async(customer_id, {"email": email}))
 
     async def create_session(self, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Make a checkout session."""
         checked: Any = params
-        return await _call(self._client.v1.checkout.sessions.create_async(checked, {"idempotency_key": key}))
+        return await call(self._client.v1.checkout.sessions.create_async(checked, {"idempotency_key": key}))
 
     async def expire_session(self, session_id: str) -> dict[str, Any]:
         """Close a checkout session that nobody shall pay."""
-        return await _call(self._client.v1.checkout.sessions.expire_async(session_id))
+        return await call(self._client.v1.checkout.sessions.expire_async(session_id))
 
     async def session(self, session_id: str) -> dict[str, Any]:
         """A checkout session as it is now, with its lines and its payment intent."""
         expand: Any = {"expand": ["line_items", "payment_intent"]}
-        return await _call(self._client.v1.checkout.sessions.retrieve_async(session_id, expand))
+        return await call(self._client.v1.checkout.sessions.retrieve_async(session_id, expand))
 
     async def open_sessions_of(self, customer_id: str) -> list[dict[str, Any]]:
         """The newest checkout sessions of a customer that can still be paid."""
         params: Any = {"customer": customer_id, "status": "open", "limit": 20}
-        return await _listed(self._client.v1.checkout.sessions.list_async(params))
+        return await listed(self._client.v1.checkout.sessions.list_async(params))
 
     async def subscriptions_of(self, customer_id: str) -> list[dict[str, Any]]:
         """The subscriptions of a customer, newest first, without those that have ended."""
-        return await _listed(self._client.v1.subscriptions.list_async({"customer": customer_id, "limit": 20}))
+        return await listed(self._client.v1.subscriptions.list_async({"customer": customer_id, "limit": 20}))
 
     async def invoice(self, invoice_id: str) -> dict[str, Any]:
         """An invoice as it is now, with all of its lines."""
-        return await self._with_all_lines(await _call(self._client.v1.invoices.retrieve_async(invoice_id)))
+        return await self._with_all_lines(await call(self._client.v1.invoices.retrieve_async(invoice_id)))
 
     async def invoices_of(self, subscription_id: str) -> list[dict[str, Any]]:
         """The newest invoices of a subscription, newest first, each with all of its lines."""
-        found = await _listed(self._client.v1.invoices.list_async({"subscription": subscription_id, "limit": 20}))
+        found = await listed(self._client.v1.invoices.list_async({"subscription": subscription_id, "limit": 20}))
         return [await self._with_all_lines(invoice) for invoice in found]
 
     async def waiting_items_of(self, customer_id: str) -> list[dict[str, Any]]:
         """The newest invoice items of a customer that wait for an invoice."""
         params: Any = {"customer": customer_id, "pending": True, "limit": 100}
-        return await _listed(self._client.v1.invoice_items.list_async(params))
+        return await listed(self._client.v1.invoice_items.list_async(params))
 
     async def subscription(self, subscription_id: str) -> dict[str, Any]:
         """A subscription as it is now."""
-        return await _call(self._client.v1.subscriptions.retrieve_async(subscription_id))
+        return await call(self._client.v1.subscriptions.retrieve_async(subscription_id))
 
     async def schedule(self, schedule_id: str) -> dict[str, Any] | None:
         """A subscription schedule as it is now; None when it is not there, or the key may not ask for it."""
         try:
-            return await _or_none(_call(self._client.v1.subscription_schedules.retrieve_async(schedule_id)))
+            return await or_none(call(self._client.v1.subscription_schedules.retrieve_async(schedule_id)))
         except StripeRejected as error:
             if not isinstance(error.__cause__, stripe.PermissionError):
                 raise
@@ -166,47 +166,47 @@ class StripeApi:
     async def payment(self, payment_intent_id: str) -> dict[str, Any]:
         """A payment intent as it is now, with its latest charge."""
         expand: Any = {"expand": ["latest_charge"]}
-        return await _call(self._client.v1.payment_intents.retrieve_async(payment_intent_id, expand))
+        return await call(self._client.v1.payment_intents.retrieve_async(payment_intent_id, expand))
 
     async def charge(self, charge_id: str) -> dict[str, Any]:
         """A charge as it is now."""
-        return await _call(self._client.v1.charges.retrieve_async(charge_id))
+        return await call(self._client.v1.charges.retrieve_async(charge_id))
 
     async def stripe_refund(self, refund_id: str) -> dict[str, Any]:
         """A refund as it is now."""
-        return await _call(self._client.v1.refunds.retrieve_async(refund_id))
+        return await call(self._client.v1.refunds.retrieve_async(refund_id))
 
     async def refunds_of(self, payment_intent_id: str) -> list[dict[str, Any]]:
         """The refunds of a payment, newest first."""
         params: Any = {"payment_intent": payment_intent_id, "limit": 100}
-        return await _listed(self._client.v1.refunds.list_async(params))
+        return await listed(self._client.v1.refunds.list_async(params))
 
     async def create_refund(self, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Give money back."""
         checked: Any = params
-        return await _call(self._client.v1.refunds.create_async(checked, {"idempotency_key": key}))
+        return await call(self._client.v1.refunds.create_async(checked, {"idempotency_key": key}))
 
     async def dispute(self, dispute_id: str) -> dict[str, Any]:
         """A dispute as it is now."""
-        return await _call(self._client.v1.disputes.retrieve_async(dispute_id))
+        return await call(self._client.v1.disputes.retrieve_async(dispute_id))
 
     async def disputes_of(self, payment_intent_id: str) -> list[dict[str, Any]]:
         """The disputes of a payment, newest first."""
         params: Any = {"payment_intent": payment_intent_id, "limit": 100}
-        return await _listed(self._client.v1.disputes.list_async(params))
+        return await listed(self._client.v1.disputes.list_async(params))
 
     async def early_fraud_warning(self, warning_id: str) -> dict[str, Any]:
         """An early fraud warning as it is now."""
-        return await _call(self._client.v1.radar.early_fraud_warnings.retrieve_async(warning_id))
+        return await call(self._client.v1.radar.early_fraud_warnings.retrieve_async(warning_id))
 
     async def early_fraud_warnings_of(self, payment_intent_id: str) -> list[dict[str, Any]]:
         """The early fraud warnings of a payment, newest first."""
         params: Any = {"payment_intent": payment_intent_id, "limit": 10}
-        return await _listed(self._client.v1.radar.early_fraud_warnings.list_async(params))
+        return await listed(self._client.v1.radar.early_fraud_warnings.list_async(params))
 
     async def thin_event(self, event_id: str) -> dict[str, Any]:
         """A thin event with all that is left out when it is delivered. Stripe keeps it for 30 days."""
-        return await _call(self._client.v2.core.events.retrieve_async(event_id))
+        return await call(self._client.v2.core.events.retrieve_async(event_id))
 
     async def page(
         self, of: str, params: dict[str, Any], after: str | None
@@ -224,22 +224,22 @@ class StripeApi:
             "disputes": v1.disputes.list_async,
             "subscriptions": v1.subscriptions.list_async,
         }
-        answer = await _call(lists[of](params if after is None else {**params, "starting_after": after}))
+        answer = await call(lists[of](params if after is None else {**params, "starting_after": after}))
         found: list[dict[str, Any]] = answer["data"]
         return found, found[-1]["id"] if answer["has_more"] and found else None
 
     async def had_subscription(self, customer_id: str) -> bool:
         """Whether a customer has ever had a subscription."""
         params: Any = {"customer": customer_id, "status": "all", "limit": 1}
-        return bool(await _listed(self._client.v1.subscriptions.list_async(params)))
+        return bool(await listed(self._client.v1.subscriptions.list_async(params)))
 
     async def price(self, price_id: str) -> dict[str, Any]:
         """A price."""
-        return await _call(self._client.v1.prices.retrieve_async(price_id))
+        return await call(self._client.v1.prices.retrieve_async(price_id))
 
     async def find_price(self, price_id: str) -> dict[str, Any] | None:
         """A price, or None when Stripe has none of that id in the mode of our key."""
-        return await _or_none(self.price(price_id))
+        return await or_none(self.price(price_id))
 
     async def prices(self, **filters: Any) -> list[dict[str, Any]]:
         """All prices that Stripe's filters ask for, archived ones too."""
@@ -248,26 +248,26 @@ class StripeApi:
     async def create_price(self, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Make a price."""
         checked: Any = params
-        return await _call(self._client.v1.prices.create_async(checked, {"idempotency_key": key}))
+        return await call(self._client.v1.prices.create_async(checked, {"idempotency_key": key}))
 
     async def update_price(self, price_id: str, params: dict[str, Any]) -> dict[str, Any]:
         """Change what may be changed of a price."""
         checked: Any = params
-        return await _call(self._client.v1.prices.update_async(price_id, checked))
+        return await call(self._client.v1.prices.update_async(price_id, checked))
 
     async def find_product(self, product_id: str) -> dict[str, Any] | None:
         """A product, or None."""
-        return await _or_none(_call(self._client.v1.products.retrieve_async(product_id)))
+        return await or_none(call(self._client.v1.products.retrieve_async(product_id)))
 
     async def create_product(self, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Make a product."""
         checked: Any = params
-        return await _call(self._client.v1.products.create_async(checked, {"idempotency_key": key}))
+        return await call(self._client.v1.products.create_async(checked, {"idempotency_key": key}))
 
     async def update_product(self, product_id: str, params: dict[str, Any]) -> dict[str, Any]:
         """Change a product."""
         checked: Any = params
-        return await _call(self._client.v1.products.update_async(product_id, checked))
+        return await call(self._client.v1.products.update_async(product_id, checked))
 
     async def webhook_endpoints(self) -> list[dict[str, Any]]:
         """All webhook endpoints of the account."""
@@ -275,47 +275,47 @@ class StripeApi:
 
     async def has_webhook_endpoint(self, endpoint: dict[str, Any]) -> bool:
         """Whether an endpoint that was made is still there."""
-        return await _or_none(_call(self._client.v1.webhook_endpoints.retrieve_async(endpoint["id"]))) is not None
+        return await or_none(call(self._client.v1.webhook_endpoints.retrieve_async(endpoint["id"]))) is not None
 
     async def create_webhook_endpoint(self, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Make a webhook endpoint. Only this answer has its signing secret."""
         checked: Any = params
-        return await _call(self._client.v1.webhook_endpoints.create_async(checked, {"idempotency_key": key}))
+        return await call(self._client.v1.webhook_endpoints.create_async(checked, {"idempotency_key": key}))
 
     async def update_webhook_endpoint(self, id: str, params: dict[str, Any]) -> dict[str, Any]:
         """Change a webhook endpoint."""
         checked: Any = params
-        return await _call(self._client.v1.webhook_endpoints.update_async(id, checked))
+        return await call(self._client.v1.webhook_endpoints.update_async(id, checked))
 
     async def delete_webhook_endpoint(self, id: str) -> None:
         """Take a webhook endpoint away, if it is there."""
-        await _or_none(_call(self._client.v1.webhook_endpoints.delete_async(id)))
+        await or_none(call(self._client.v1.webhook_endpoints.delete_async(id)))
 
     async def portal_configurations(self) -> list[dict[str, Any]]:
         """The configurations of the customer portal that are in use."""
-        return await _listed(self._client.v1.billing_portal.configurations.list_async({"active": True, "limit": 100}))
+        return await listed(self._client.v1.billing_portal.configurations.list_async({"active": True, "limit": 100}))
 
     async def create_portal_configuration(self, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Make a configuration of the customer portal."""
         checked: Any = params
         create = self._client.v1.billing_portal.configurations.create_async
-        return await _call(create(checked, {"idempotency_key": key}))
+        return await call(create(checked, {"idempotency_key": key}))
 
     async def has_portal_configuration(self, configuration: dict[str, Any]) -> bool:
         """Whether a configuration that was made is in use."""
         retrieve = self._client.v1.billing_portal.configurations.retrieve_async
-        found = await _or_none(_call(retrieve(configuration["id"])))
+        found = await or_none(call(retrieve(configuration["id"])))
         return found is not None and found["active"]
 
     async def update_portal_configuration(self, id: str, params: dict[str, Any]) -> dict[str, Any]:
         """Change a configuration of the customer portal."""
         checked: Any = params
-        return await _call(self._client.v1.billing_portal.configurations.update_async(id, checked))
+        return await call(self._client.v1.billing_portal.configurations.update_async(id, checked))
 
     async def open_portal(self, params: dict[str, Any]) -> dict[str, Any]:
         """Make a session of the customer portal."""
         checked: Any = params
-        return await _call(self._client.v1.billing_portal.sessions.create_async(checked))
+        return await call(self._client.v1.billing_portal.sessions.create_async(checked))
 
     async def _all(
         self, list_page: Callable[[Any], Awaitable[stripe.StripeObject]], filters: dict[str, Any]
@@ -323,7 +323,7 @@ class StripeApi:
         found: list[dict[str, Any]] = []
         params: dict[str, Any] = {**filters, "limit": 100}
         while True:
-            answer = await _call(list_page(params))
+            answer = await call(list_page(params))
             found += answer["data"]
             if not answer["has_more"]:
                 return found
@@ -333,51 +333,6 @@ class StripeApi:
         lines = invoice["lines"]
         while lines["has_more"]:
             params: Any = {"limit": 100, "starting_after": lines["data"][-1]["id"]}
-            more = await _call(self._client.v1.invoices.line_items.list_async(invoice["id"], params))
+            more = await call(self._client.v1.invoices.line_items.list_async(invoice["id"], params))
             lines |= {"data": [*lines["data"], *more["data"]], "has_more": more["has_more"]}
         return invoice
-
-
-async def _listed(request: Awaitable[stripe.StripeObject]) -> list[dict[str, Any]]:
-    data: list[dict[str, Any]] = (await _call(request))["data"]
-    return data
-
-
-async def _or_none(request: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
-    try:
-        return await request
-    except StripeRejected as error:
-        if error.details["stripe_code"] == "resource_missing":
-            return None
-        raise
-
-
-def _date(headers: Mapping[str, str] | None) -> datetime | None:
-    said = (headers or {}).get("date")
-    return None if said is None else parsedate_to_datetime(said)
-
-
-async def _call(request: Awaitable[stripe.StripeObject]) -> dict[str, Any]:
-    result: dict[str, Any] = (await _answer(request)).to_dict()
-    return result
-
-
-async def _answer(request: Awaitable[stripe.StripeObject]) -> stripe.StripeObject:
-    try:
-        return await request
-    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
-        log.warning("stripe_unavailable", error=type(error).__name__)
-        raise StripeUnavailable from error
-    except stripe.StripeError as error:
-        if error.http_status is None or error.http_status >= 500 or error.http_status in (409, 429):
-            log.warning("stripe_unavailable", error=type(error).__name__, status=error.http_status)
-            raise StripeUnavailable from error
-        # Looking for what is not there is a question like any other: the caller says whether the answer is bad.
-        say = log.info if error.code == "resource_missing" else log.error
-        say("stripe_rejected", status=error.http_status, code=error.code, request_id=error.request_id)
-        raise StripeRejected(
-            f"Stripe refused a request ({error.code or error.http_status}, request {error.request_id}). "
-            "Nothing was changed. An operator has to look at the settings.",
-            stripe_code=error.code,
-            status=error.http_status,
-        ) from error
