@@ -70,6 +70,20 @@ async def set_up(url: str, environment: Mapping[str, str] | None = None, **optio
         return {**(environment or {}), **setup.environment_lines(done)}
 
 
+async def make_destination(client: stripe.StripeClient, **given: Any) -> str:
+    """An event destination that sends thin events of all that is handled to us, or what is given. Returns its id."""
+    thin = given.get("event_payload", "thin") == "thin"
+    params: Any = {
+        "name": "made by hand",
+        "type": "webhook_endpoint",
+        "event_payload": "thin",
+        "enabled_events": [f"v1.{kind}" if thin else kind for kind in HANDLED_EVENTS],
+        "webhook_endpoint": {"url": WEBHOOK_URL},
+        **given,
+    }
+    return (await client.v2.core.event_destinations.create_async(params)).id
+
+
 def state(sandbox: Sandbox) -> list[dict[str, Any]]:
     """All that was set up, oldest first, with numbers in the place of ids that are made up and of instants."""
     found = [body for kind in MADE for body in sandbox.store.newest_first(kind)[::-1]]

@@ -16,7 +16,7 @@ from tallystick.billing.inbox_table import Arrival, EventStatus, InboxTable, Out
 from tallystick.billing.refusals import Refusals
 from tallystick.clock import Clock, system_clock
 from tallystick.database.engine import Database
-from tests.billing.setting_up import WEBHOOK_URL, selling, set_up, settings
+from tests.billing.setting_up import WEBHOOK_URL, make_destination, selling, set_up, settings
 
 SECRET = "whsec_doctor"
 
@@ -163,6 +163,36 @@ async def test_an_endpoint_that_is_off_lacks_events_comes_twice_or_in_another_ve
     twice = await examine(server.url, sqlite_url, environment)
     assert not_well(twice) == {"endpoint": State.WARNING, "API version": State.WARNING}
     assert "2025-03-31.basil" in twice["API version"].what
+
+
+async def test_an_event_destination_is_judged_as_an_endpoint_is(
+    server: SandboxServer, client: stripe.StripeClient, sqlite_url: str, environment: dict[str, str]
+) -> None:
+    destinations, endpoints = client.v2.core.event_destinations, client.v1.webhook_endpoints
+    id = await make_destination(client)
+    both = await examine(server.url, sqlite_url, environment)
+    assert (not_well(both), f"and {id} send what is needed" in both["endpoint"].what) == ({}, True)
+    (endpoint,) = (await endpoints.list_async()).data
+    await endpoints.delete_async(endpoint.id)
+    alone = await examine(server.url, sqlite_url, environment)
+    assert (not_well(alone), alone["endpoint"].what.startswith(id)) == ({}, True)
+    assert "Events come thin" in alone["API version"].what
+    await destinations.update_async(id, {"enabled_events": ["v1.invoice.paid"]})
+    few = await examine(server.url, sqlite_url, environment)
+    assert (few["endpoint"].state, "does not send checkout.session" in few["endpoint"].what) == (State.FAILED, True)
+    await destinations.disable_async(id)
+    off = await examine(server.url, sqlite_url, environment)
+    assert (off["endpoint"].state, "switched off" in off["endpoint"].what) == (State.FAILED, True)
+    old: Any = {"event_payload": "snapshot", "snapshot_api_version": "2025-03-31.basil"}
+    await make_destination(client, **old)
+    assert not_well(await examine(server.url, sqlite_url, environment)) == {"API version": State.WARNING}
+    await make_destination(client, **old)
+    twice = await examine(server.url, sqlite_url, environment)
+    assert not_well(twice) == {"endpoint": State.WARNING, "API version": State.WARNING}
+    server.sandbox.outages.fail("forbidden", path="/v2/core/event_destinations", times=None)
+    unseen = await examine(server.url, sqlite_url, environment)
+    assert not_well(unseen) == {"endpoint": State.UNSEEN, "API version": State.UNSEEN}
+    assert "rak_" in unseen["endpoint"].what
 
 
 async def test_an_address_that_stripe_cannot_reach_is_a_warning_with_what_to_do_while_developing(

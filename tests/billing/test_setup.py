@@ -15,6 +15,7 @@ from tests.billing.setting_up import (
     BASE_URL,
     WEBHOOK_URL,
     made,
+    make_destination,
     prices,
     selling,
     set_up,
@@ -295,6 +296,70 @@ async def test_an_endpoint_that_was_deleted_is_made_anew_within_the_day(
     second = await set_up(server.url, first)
     assert second["STRIPE_WEBHOOK_SECRET"] != first["STRIPE_WEBHOOK_SECRET"]
     assert len((await client.v1.webhook_endpoints.list_async()).data) == 1
+
+
+async def test_an_event_destination_that_sends_thin_events_to_us_is_kept_and_brought_to_what_is_handled(
+    server: SandboxServer, client: stripe.StripeClient
+) -> None:
+    destinations = client.v2.core.event_destinations
+    id = await make_destination(client)
+    environment = await set_up(server.url)
+    assert "STRIPE_WEBHOOK_SECRET" not in environment
+    assert (await client.v1.webhook_endpoints.list_async()).data == []
+    ((what, needed),) = await notices(server.url, environment)
+    assert (f"signing secret of {id}" in what, needed) == (True, True)
+    known: Any = {"webhook_secrets": ("whsec_1",)}
+    assert await notices(server.url, environment, **known) == []
+    await destinations.update_async(id, {"enabled_events": ["v1.invoice.paid", "v1.customer.created"]})
+    await destinations.disable_async(id)
+    words = f"send exactly the {len(HANDLED_EVENTS)} events that are handled, switch it on"
+    assert await steps(server.url, environment, **known) == [f"change the event destination {id}: {words}"]
+    await set_up(server.url, environment, **known)
+    found = await destinations.retrieve_async(id)
+    assert (found.status, found.enabled_events) == ("enabled", [f"v1.{kind}" for kind in HANDLED_EVENTS])
+    # Next to an endpoint that was switched off when it took that one's place, it is what is kept.
+    hook: Any = {"url": WEBHOOK_URL, "enabled_events": ["*"], "api_version": "2025-03-31.basil"}
+    endpoint = await client.v1.webhook_endpoints.create_async(hook)
+    await client.v1.webhook_endpoints.update_async(endpoint.id, {"disabled": True})
+    assert (await steps(server.url, environment, **known), await notices(server.url, environment, **known)) == (
+        [],
+        [],
+    )
+    replaced = await set_up(server.url, environment, new_secret=True, **known)
+    assert replaced["STRIPE_WEBHOOK_SECRET"].startswith("whsec_")
+    assert (await destinations.retrieve_async(id)).status == "enabled"
+    async with setting_up(server.url, replaced, **known) as setup:
+        assert [notice.what[:30] for notice in (await setup.plan(new_secret=True)).notices] == [
+            f"{id} is an event destination"[:30]
+        ]
+
+
+async def test_an_event_destination_is_told_of_as_an_endpoint_is(
+    server: SandboxServer, client: stripe.StripeClient
+) -> None:
+    known: Any = {"webhook_secrets": ("whsec_1",)}
+    marked = {"metadata": {"tallystick": "webhook"}}
+    await make_destination(client, webhook_endpoint={"url": "https://old.shop.example/hook"}, **marked)
+    await make_destination(client, events_from=["@accounts"])
+    told = [what for what, _ in await notices(server.url, **known)]
+    assert [what.split()[1:] for what in told] == [["sends", "events", "to", "https://old.shop.example/hook."]]
+    assert any("make a webhook endpoint" in step for step in await steps(server.url, **known))
+    server.sandbox.outages.fail("forbidden", path="/v2/core/event_destinations", times=None)
+    told = [what for what, _ in await notices(server.url, **known)]
+    assert told == [
+        "The key may not look at event destinations, so whether one sends events here already is not known."
+    ]
+    environment = await set_up(server.url, **known)
+    assert await notices(server.url, environment, **known) == []
+    server.sandbox.outages.clear()
+    snapshot: Any = {"event_payload": "snapshot", "snapshot_api_version": "2025-03-31.basil"}
+    await make_destination(client, **snapshot)
+    ((what, _),) = await notices(server.url, environment, **known)
+    assert "every event comes twice" in what
+    (endpoint,) = (await client.v1.webhook_endpoints.list_async()).data
+    await client.v1.webhook_endpoints.delete_async(endpoint.id)
+    ((what, _),) = await notices(server.url, environment, **known)
+    assert "2025-03-31.basil" in what
 
 
 async def test_a_portal_configuration_that_was_switched_off_is_made_anew_within_the_day(

@@ -8,7 +8,8 @@ from typing import Any
 from tallystick.billing.offers import Offer, disagreements
 from tallystick.billing.portal_configuration import ours, portal_configuration
 from tallystick.billing.refusals import Refused
-from tallystick.billing.setup_plan import SECRET_SETTING, Wanted, portal_sold, same_url
+from tallystick.billing.senders import Sender, same_url, senders
+from tallystick.billing.setup_plan import SECRET_SETTING, Wanted, portal_sold
 
 SKEW_TOLD = 30
 """Seconds that our clock may differ from Stripe's before it is worth a word."""
@@ -77,6 +78,7 @@ class Seen:
     prices: Mapping[str, Object | None] | Unseen
     products: Mapping[str, Object | None] | Unseen
     endpoints: tuple[Object, ...] | Unseen
+    destinations: tuple[Object, ...] | Unseen
     portals: tuple[Object, ...] | Unseen
     inbox: Inbox | Unseen
     settings: str | None
@@ -173,7 +175,11 @@ def _endpoint(seen: Seen, wanted: Wanted) -> list[Finding]:
         return [secret, Finding("endpoint", State.WARNING, what, to_do)]
     if isinstance(seen.endpoints, Unseen):
         return [secret, _unseen("endpoint", seen.endpoints), _unseen("API version", seen.endpoints)]
-    same = [found for found in seen.endpoints if same_url(found["url"], wanted.webhook_url)]
+    unseen = seen.destinations if isinstance(seen.destinations, Unseen) else None
+    all_of_them = senders(seen.endpoints, () if isinstance(seen.destinations, Unseen) else seen.destinations)
+    same = [found for found in all_of_them if same_url(found.url, wanted.webhook_url)]
+    if not same and unseen is not None:
+        return [secret, _unseen("endpoint", unseen), _unseen("API version", unseen)]
     if not same:
         what = f"Stripe sends no events to {wanted.webhook_url}: payments would only be found by reconciling."
         return [secret, Finding("endpoint", State.FAILED, what, f"{SETUP} makes the webhook endpoint.")]
@@ -187,34 +193,41 @@ def _secret(wanted: Wanted) -> Finding:
     return Finding("signing secret", State.FAILED, what, f"{SETUP} makes the endpoint, or says where its secret is.")
 
 
-def _one_endpoint(same: list[Object], wanted: Wanted) -> Finding:
+def _one_endpoint(same: list[Sender], wanted: Wanted) -> Finding:
     check = "endpoint"
-    on = [found for found in same if found["status"] == "enabled"]
+    on = [found for found in same if found.is_on]
     if not on:
-        what = f"{same[0]['id']} is switched off, so Stripe sends no events."
+        what = f"{same[0].id} is switched off, so Stripe sends no events."
         return Finding(
             check, State.FAILED, what, f"{SETUP} switches it on; `tallystick reconcile --apply` catches up."
         )
-    sent = {type for found in on for type in found["enabled_events"]}
-    missing = [] if "*" in sent else [type for type in wanted.events if type not in sent]
+    missing = [kind for kind in wanted.events if all(found.lacks([kind]) for found in on)]
+    names = " and ".join(found.id for found in on)
     if missing:
-        what = f"{on[0]['id']} does not send {', '.join(missing)}."
+        what = f"{names} {'does' if len(on) == 1 else 'do'} not send {', '.join(missing)}."
         return Finding(check, State.FAILED, what, f"{SETUP} adds them; `tallystick reconcile --apply` catches up.")
-    if len(on) > 1:
-        what = f"{len(on)} endpoints send to the same address: {', '.join(found['id'] for found in on)}."
-        to_do = f"Delete those whose secret is not in {SECRET_SETTING}, or replace all: {SETUP} --new-secret"
+    # One of each shape tells the same too, but that takes effect once, and is how one is changed for the other.
+    if max(sum(found.is_thin is thin for found in on) for thin in (True, False)) > 1:
+        what = f"{len(on)} endpoints send to the same address: {', '.join(found.id for found in on)}."
+        to_do = f"Delete those whose secret is not in {SECRET_SETTING}"
+        to_do += "." if any(found.is_destination for found in on) else f", or replace all: {SETUP} --new-secret"
         return Finding(check, State.WARNING, what, to_do)
-    return Finding(check, State.OK, f"{on[0]['id']} sends what is needed to {wanted.webhook_url}.")
+    sends = "sends" if len(on) == 1 else "send"
+    return Finding(check, State.OK, f"{names} {sends} what is needed to {wanted.webhook_url}.")
 
 
-def _version(same: list[Object], wanted: Wanted) -> Finding:
-    others = [found for found in same if found["api_version"] != wanted.api_version]
+def _version(same: list[Sender], wanted: Wanted) -> Finding:
+    on = [found for found in same if found.is_on] or same
+    others = [found for found in on if not found.is_versioned_as(wanted.api_version)]
+    if all(found.is_thin for found in on):
+        what = f"Events come thin, in no version; what they are about is fetched in {wanted.api_version}."
+        return Finding("API version", State.OK, what)
     if not others:
         return Finding(
             "API version", State.OK, f"Events come in {wanted.api_version}, which Tallystick is written for."
         )
     what = (
-        f"{others[0]['id']} sends events in version {others[0]['api_version'] or 'of the account'}, and Tallystick is "
+        f"{others[0].id} sends events in version {others[0].api_version or 'of the account'}, and Tallystick is "
         f"written for {wanted.api_version}. What it cannot read in them is fetched anew."
     )
     return Finding("API version", State.WARNING, what, f"Replace it when it suits: {SETUP} --new-secret")

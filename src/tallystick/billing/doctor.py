@@ -50,13 +50,14 @@ class Doctor:
             # The others would fail for the same reason, some after waiting for it.
             unseen = Unseen("Not looked at: Stripe did not take the first request.", "Mend that first.")
             inbox = await self._inbox(not_asked=unseen)
-            return Seen(identity, unseen, unseen, unseen, unseen, inbox, self._settings_problem)
+            return Seen(identity, unseen, unseen, unseen, unseen, unseen, inbox, self._settings_problem)
         prices = await _seen(self._prices())
         return Seen(
             identity=identity,
             prices=prices,
             products=prices if isinstance(prices, Unseen) else await _seen(self._products(prices)),
             endpoints=await _seen(self._endpoints()),
+            destinations=await _seen(self._destinations()),
             portals=await _seen(self._portals()),
             inbox=await self._inbox(),
             settings=self._settings_problem,
@@ -76,6 +77,9 @@ class Doctor:
 
     async def _endpoints(self) -> tuple[dict[str, Any], ...]:
         return tuple(await self._api.webhook_endpoints())
+
+    async def _destinations(self) -> tuple[dict[str, Any], ...]:
+        return tuple(await self._api.event_destinations())
 
     async def _portals(self) -> tuple[dict[str, Any], ...]:
         return tuple(await self._api.portal_configurations())

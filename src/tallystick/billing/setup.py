@@ -16,9 +16,11 @@ from tallystick.billing.making import make_surely
 from tallystick.billing.offers import Offer, offers
 from tallystick.billing.portal import bring_portal_to
 from tallystick.billing.portal_configuration import portal_configuration
-from tallystick.billing.setup_plan import MARK, SECRET_SETTING, Plan, There, Wanted, make_plan, portal_sold
+from tallystick.billing.senders import MARK
+from tallystick.billing.setup_plan import SECRET_SETTING, Plan, There, Wanted, make_plan, portal_sold
 from tallystick.billing.setup_steps import (
     ArchivePrice,
+    ChangeDestination,
     ChangeEndpoint,
     ChangeProduct,
     DeleteEndpoint,
@@ -116,8 +118,17 @@ class Setup:
             prices=prices,
             products=products,
             endpoints=tuple(await self._api.webhook_endpoints()),
+            destinations=await self._destinations(),
             portals=tuple(await self._api.portal_configurations()),
         )
+
+    async def _destinations(self) -> tuple[dict[str, Any], ...] | None:
+        try:
+            return tuple(await self._api.event_destinations())
+        except StripeRejected as error:
+            if error.details["status"] != 403:
+                raise
+            return None
 
     def environment_lines(self, done: Done) -> dict[str, str]:
         """The settings that have to be other than they are."""
@@ -162,6 +173,12 @@ class Setup:
                     {"disabled": False} if enable else {}
                 )
                 await self._api.update_webhook_endpoint(id, changes)
+
+            case ChangeDestination(id, events, enable):
+                if events:
+                    await self._api.update_event_destination(id, {"enabled_events": list(events)})
+                if enable:
+                    await self._api.enable_event_destination(id)
 
     async def _make_product(self, id: str, title: str) -> None:
         params = {"id": id, "name": title, "metadata": {MARK: id}}

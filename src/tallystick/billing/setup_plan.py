@@ -7,12 +7,13 @@ stays, and what was made by hand is left as it is.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from tallystick.billing.offers import Offer, disagreements
 from tallystick.billing.portal_configuration import ours, portal_configuration
+from tallystick.billing.senders import MARK, Sender, same_url, senders, sent_as
 from tallystick.billing.setup_steps import (
     ArchivePrice,
+    ChangeDestination,
     ChangeEndpoint,
     ChangeProduct,
     DeleteEndpoint,
@@ -25,14 +26,17 @@ from tallystick.billing.setup_steps import (
     TakePrice,
 )
 
-MARK = "tallystick"
-"""The metadata by which products, prices and endpoints are known to be ours; of a price it has the lookup key."""
-
 SECRET_SETTING = "STRIPE_WEBHOOK_SECRET"
 _REVEAL = (
     "Stripe shows it in the dashboard: Developers > Webhooks > the endpoint > Signing secret. "
     "Or replace the endpoint by one with a new secret: tallystick stripe setup --new-secret"
 )
+_REVEAL_OF_DESTINATION = (
+    "Stripe shows it in the dashboard, and rolls it there: Workbench > Webhooks > the destination > Signing secret."
+)
+_BY_HAND = "What cannot be read in them is fetched anew; when it suits, make another destination and delete this one."
+_OR_ALL = ", or replace all: tallystick stripe setup --new-secret"
+_UNSEEN = "The key may not look at event destinations, so whether one sends events here already is not known."
 
 Object = Mapping[str, Any]
 
@@ -54,11 +58,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class There:
-    """What Stripe has: prices and products by id, with all prices of the products that matter."""
+    """What Stripe has: prices and products by id, with all prices of the products that matter.
+
+    `destinations` is None when the key may not look at event destinations.
+    """
 
     prices: Mapping[str, Object]
     products: Mapping[str, Object]
     endpoints: tuple[Object, ...]
+    destinations: tuple[Object, ...] | None
     portals: tuple[Object, ...]
 
 
@@ -92,17 +100,6 @@ def choose(offer: Offer, there: There) -> Object | None:
     former = [price for price in there.prices.values() if _is_ours(price, offer) and not disagreements(offer, price)]
     # The one with the key first; else the latest, which an amount that is changed back comes back to.
     return max(former, key=lambda price: (price["lookup_key"] == offer.lookup_key, price["created"]), default=None)
-
-
-def same_url(one: str, other: str) -> bool:
-    """Whether two addresses are the same place."""
-    left, right = urlsplit(one), urlsplit(other)
-    return (left.scheme, left.netloc.lower(), left.path.rstrip("/"), left.query) == (
-        right.scheme,
-        right.netloc.lower(),
-        right.path.rstrip("/"),
-        right.query,
-    )
 
 
 def _is_ours(price: Object, offer: Offer) -> bool:
@@ -212,44 +209,74 @@ def _endpoint(there: There, wanted: Wanted, steps: list[Step], notices: list[Not
         )
         notices.append(Notice(what, to_do, needed=not wanted.has_secret))
         return
-    make = MakeEndpoint(wanted.webhook_url, wanted.events, wanted.api_version)
-    same = [found for found in there.endpoints if same_url(found["url"], wanted.webhook_url)]
+    all_of_them = senders(there.endpoints, there.destinations or ())
+    same = [found for found in all_of_them if same_url(found.url, wanted.webhook_url)]
     if wanted.new_secret:
         # In this order there are never two: what happens in between is found by reconciling.
-        steps += [DeleteEndpoint(str(found["id"]), str(found["url"])) for found in same]
+        steps += [DeleteEndpoint(found.id, found.url) for found in same if not found.is_destination]
+        notices += [_stays(found) for found in same if found.is_destination]
         same = []
     if not same:
-        steps.append(make)
-        notices += _elsewhere(there, wanted.webhook_url)
+        steps.append(MakeEndpoint(wanted.webhook_url, wanted.events, wanted.api_version))
+        notices += _elsewhere(all_of_them, wanted.webhook_url)
+        if there.destinations is None:
+            notices.append(
+                Notice(_UNSEEN, "Give the key that permission, or go on: what two tell takes effect once.")
+            )
         return
-    kept, *others = same
-    events = None if set(kept["enabled_events"]) == set(wanted.events) else wanted.events
-    enable = kept["status"] != "enabled"
-    if events or enable:
-        steps.append(ChangeEndpoint(str(kept["id"]), events, enable))
+    kept, *others = sorted(same, key=lambda found: _worth(found, wanted))
+    steps += _change(kept, wanted)
+    notices += _kept(kept, others, wanted)
+
+
+def _worth(found: Sender, wanted: Wanted) -> tuple[bool, bool]:
+    """Which of several is kept: one that does all that is needed, else an endpoint."""
+    return bool(not found.is_on or found.lacks(wanted.events)), found.is_destination
+
+
+def _change(kept: Sender, wanted: Wanted) -> list[Step]:
+    """How to have it send exactly what is handled."""
+    events = None if kept.kinds == set(wanted.events) else sent_as(wanted.events, thin=kept.is_thin)
+    if events is None and kept.is_on:
+        return []
+    change = ChangeDestination if kept.is_destination else ChangeEndpoint
+    return [change(kept.id, events, not kept.is_on)]
+
+
+def _kept(kept: Sender, others: list[Sender], wanted: Wanted) -> list[Notice]:
+    notices: list[Notice] = []
     if not wanted.has_secret:
-        what = f"The signing secret of {kept['id']} was shown when it was made, and {SECRET_SETTING} is not set."
-        notices.append(Notice(what, _REVEAL, needed=True))
-    if kept["api_version"] != wanted.api_version:
+        what = f"The signing secret of {kept.id} was shown when it was made, and {SECRET_SETTING} is not set."
+        notices.append(Notice(what, _REVEAL_OF_DESTINATION if kept.is_destination else _REVEAL, needed=True))
+    if not kept.is_versioned_as(wanted.api_version):
         what = (
-            f"{kept['id']} sends events in version {kept['api_version'] or 'of the account'}, and Tallystick is "
-            f"written for {wanted.api_version}. The version of an endpoint cannot be changed."
+            f"{kept.id} sends events in version {kept.api_version or 'of the account'}, and Tallystick is "
+            f"written for {wanted.api_version}. The version of an {kept.noun} cannot be changed."
         )
         to_do = "Replace it by one with a new secret: tallystick stripe setup --new-secret"
-        notices.append(Notice(what, to_do))
+        notices.append(Notice(what, _BY_HAND if kept.is_destination else to_do))
     for other in others:
-        what = f"{other['id']} sends to the same address as {kept['id']}, so every event comes twice."
-        to_do = f"Delete the one whose secret is not in {SECRET_SETTING}, or replace all: tallystick stripe setup --new-secret"
-        notices.append(Notice(what, to_do))
+        # One of each shape tells the same too, but that takes effect once, and is how one is changed for the other.
+        if other.is_thin is kept.is_thin:
+            what = f"{other.id} sends to the same address as {kept.id}, so every event comes twice."
+            to_do = f"Delete the one whose secret is not in {SECRET_SETTING}"
+            by_hand = other.is_destination or kept.is_destination
+            notices.append(Notice(what, f"{to_do}." if by_hand else f"{to_do}{_OR_ALL}"))
+    return notices
 
 
-def _elsewhere(there: There, url: str) -> list[Notice]:
-    """Endpoints that an earlier BASE_URL may have left."""
+def _stays(found: Sender) -> Notice:
+    what = f"{found.id} is an event destination, and goes on sending there with the secret it has."
+    return Notice(what, f"Keep both secrets in {SECRET_SETTING}, or delete it in Stripe's dashboard.")
+
+
+def _elsewhere(all_of_them: tuple[Sender, ...], url: str) -> list[Notice]:
+    """What an earlier BASE_URL may have left."""
     return [
         Notice(
-            f"{found['id']} sends events to {found['url']}.",
-            "If the service has moved from there, delete that endpoint in Stripe's dashboard.",
+            f"{found.id} sends events to {found.url}.",
+            f"If the service has moved from there, delete that {found.noun} in Stripe's dashboard.",
         )
-        for found in there.endpoints
-        if MARK in (found["metadata"] or {}) and not same_url(found["url"], url)
+        for found in all_of_them
+        if found.is_ours and not same_url(found.url, url)
     ]

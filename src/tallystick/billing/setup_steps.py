@@ -119,6 +119,20 @@ class ChangeEndpoint:
         return f"change the webhook endpoint {self.id}: {', '.join(changes)}"
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeDestination:
+    """An event destination sends other events than we handle, or was switched off. `events` are as it names them."""
+
+    id: str
+    events: tuple[str, ...] | None
+    enable: bool
+
+    def __str__(self) -> str:
+        changes = [f"send exactly the {len(self.events)} events that are handled"] if self.events else []
+        changes += ["switch it on"] if self.enable else []
+        return f"change the event destination {self.id}: {', '.join(changes)}"
+
+
 Step: TypeAlias = (
     MakeProduct
     | ChangeProduct
@@ -129,6 +143,7 @@ Step: TypeAlias = (
     | DeleteEndpoint
     | MakeEndpoint
     | ChangeEndpoint
+    | ChangeDestination
 )
 
 

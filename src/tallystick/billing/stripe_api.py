@@ -291,6 +291,25 @@ class StripeApi:
         """Take a webhook endpoint away, if it is there."""
         await or_none(call(self._client.v1.webhook_endpoints.delete_async(id)))
 
+    async def event_destinations(self) -> list[dict[str, Any]]:
+        """All event destinations of the account, each with its address."""
+        params: Any = {"include": ["webhook_endpoint.url"], "limit": 100}
+
+        async def every_page() -> list[dict[str, Any]]:
+            page = await self._client.v2.core.event_destinations.list_async(params)
+            return [destination.to_dict() async for destination in page.auto_paging_iter()]
+
+        return await ask(every_page())
+
+    async def update_event_destination(self, id: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Change an event destination."""
+        checked: Any = params
+        return await call(self._client.v2.core.event_destinations.update_async(id, checked))
+
+    async def enable_event_destination(self, id: str) -> dict[str, Any]:
+        """Switch an event destination on."""
+        return await call(self._client.v2.core.event_destinations.enable_async(id))
+
     async def portal_configurations(self) -> list[dict[str, Any]]:
         """The configurations of the customer portal that are in use."""
         return await listed(self._client.v1.billing_portal.configurations.list_async({"active": True, "limit": 100}))
