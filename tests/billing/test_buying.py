@@ -94,6 +94,29 @@ async def test_a_session_that_is_still_open_is_used_again_also_after_a_double_cl
     assert again.purchase_id != started[0].purchase_id
 
 
+async def test_s21_buying_again_before_the_event_of_the_first_has_come_credits_that_and_opens_another_session(
+    shop: Shop,
+) -> None:
+    await shop.open()
+    first = await shop.buy()
+    second = await shop.billing.start_pack_checkout("acme")
+    assert second.purchase_id != first.id
+    assert (await shop.account()).bonus == 200
+    # By bank the money is only on its way, and a session that was closed is no way on either.
+    assert await shop.pay(second.url, BANK) == 303
+    third = await shop.billing.start_pack_checkout("acme")
+    assert third.purchase_id not in (first.id, second.purchase_id)
+    assert third == await shop.billing.start_pack_checkout("acme")
+    purchase = await shop.billing.purchase("acme", str(third.purchase_id))
+    await shop.stripe.v1.checkout.sessions.expire_async(purchase.checkout_session_id)
+    fourth = await shop.billing.start_pack_checkout("acme")
+    states = {p.id: p.status for p in await shop.billing.purchases("acme")}
+    ids = (first.id, second.purchase_id, third.purchase_id, fourth.purchase_id)
+    assert [states[str(id)] for id in ids] == ["credited", "pending", "expired", "open"]
+    await shop.deliver()
+    assert (await shop.account()).bonus == 200
+
+
 async def test_one_customer_is_made_for_an_account_and_kept(shop: Shop) -> None:
     await shop.open()
     for _ in range(3):

@@ -69,10 +69,19 @@ class Billing:
         customers = Customers(database, self._api, ledger, clock)
         table = SubscriptionTable(database, catalogue, clock)
         self._portal = Portal(settings, self._api, catalogue, customers, table)
-        self._checkout = Checkout(
-            settings, self._api, ledger, catalogue, self._purchases, customers, table, self._portal, clock
-        )
         self._fulfilment = Fulfilment(settings, self._api, ledger, self._purchases, customers)
+        self._checkout = Checkout(
+            settings,
+            self._api,
+            ledger,
+            catalogue,
+            self._purchases,
+            customers,
+            table,
+            self._portal,
+            self._fulfilment,
+            clock,
+        )
         self._clawbacks = Clawbacks(self._api, ledger, self._purchases, self._fulfilment)
         self._refunds = Refunds(database, self._api, ledger, self._purchases, self._clawbacks, clock)
         self._subscriptions = Subscriptions(self._api, table, ledger, catalogue, customers, clock)

@@ -15,9 +15,10 @@ from tallystick.billing.errors import (
     PriceMismatch,
     UnknownPack,
 )
+from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.locks import Locks
 from tallystick.billing.portal import Portal
-from tallystick.billing.purchases import Purchases, new_purchase_id
+from tallystick.billing.purchases import Purchases, PurchaseStatus, new_purchase_id
 from tallystick.billing.story import GOOD
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.billing.subscription_table import SubscriptionTable
@@ -60,6 +61,7 @@ class Checkout:
         customers: Customers,
         subscriptions: SubscriptionTable,
         portal: Portal,
+        fulfilment: Fulfilment,
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -70,6 +72,7 @@ class Checkout:
         self._customers = customers
         self._subscriptions = subscriptions
         self._portal = portal
+        self._fulfilment = fulfilment
         self._clock = clock
         self._one_at_a_time = Locks()
 
@@ -78,7 +81,8 @@ class Checkout:
 
         The plan is judged from the ledger's own record (S19). The session is made first and the purchase
         written before anybody learns its address: when Stripe fails, or we do in between, what is left at
-        most is a session that nobody can reach, and it expires. Raises UnknownAccount, UnknownPack,
+        most is a session that nobody can reach, and it expires. A session that is still open is used again; one
+        that was paid, though its event has not come, is credited first (S21). Raises UnknownAccount, UnknownPack,
         PlanRequired, StripeUnavailable, StripeRejected, PriceMismatch; each leaves no purchase behind.
         """
         account = await self._ledger.account(account_id)
@@ -88,9 +92,13 @@ class Checkout:
         pack = self._pack(pack_id)
         # A double click must not start two purchases; within this process that is what the lock is for.
         async with self._one_at_a_time.of(account_id):
-            reusable = await self._purchases.still_open(account_id, pack, self._clock() + REUSE_MARGIN)
-            if reusable is not None:
-                return StartedCheckout(reusable.checkout_url, reusable.id)
+            while (
+                known := await self._purchases.still_open(account_id, pack, self._clock() + REUSE_MARGIN)
+            ) is not None:
+                # Our own books learn that it was paid, or expired, only when an event arrives.
+                now = await self._fulfilment.fulfil(known.checkout_session_id)
+                if now is None or now.status is PurchaseStatus.OPEN:
+                    return StartedCheckout(known.checkout_url, known.id)
             return await self._start(account_id, pack, email)
 
     async def of_plan(
