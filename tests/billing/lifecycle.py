@@ -46,11 +46,12 @@ PLANS = Catalogue(
 )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Life(Shop):
     """The life of the account "acme", whose customer has a card."""
 
-    http: httpx2.AsyncClient | None = None
+    http: httpx2.AsyncClient
+    server: SandboxServer
 
     async def subscribe(self, plan: str = "plus", interval: str | None = None) -> str:
         """At our checkout, with a card. Returns the subscription's id."""
@@ -95,7 +96,6 @@ class Life(Shop):
 
     async def change(self, plan: str, interval: str | None = None, *, deliver: bool = True) -> None:
         """To another plan, through our checkout, which leads to the portal's page that confirms it."""
-        assert self.http is not None
         started = await self.billing.start_plan_checkout("acme", plan=plan, interval=interval)
         found = PLANS.plan(plan)
         price = None if found is None else found.price_for(interval)
@@ -178,7 +178,7 @@ async def living(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
             return datetime.fromtimestamp(sandbox.now(), UTC)
 
         async with make_shop(database_url, PLANS, server, clock) as shop:
-            life = Life(**vars(shop), http=http)
+            life = Life(**vars(shop), http=http, server=server)
             await life.ledger.submit(OpenAccount(account_id="acme", plan="free"))
             yield life
 

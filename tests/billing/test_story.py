@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tallystick.billing.reading import Invoice, read_invoice, read_waiting, subscription_of
-from tallystick.billing.story import Command, Prices, carried_plan, commands
+from tallystick.billing.story import Command, Prices, carried_plan, tell
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import RenewAllowance, SetPlan
 
@@ -55,8 +55,12 @@ def invoice(id: str, created: float, *lines: dict[str, Any], status: str = "paid
     )
 
 
+def commands(*args: Any, **given: Any) -> list[Command]:
+    return [told.command for told in tell(*args, **given)]
+
+
 def told(*invoices: Invoice, now: float = 1, status: str = "active", prices: Prices = PRICES) -> list[Command]:
-    return list(commands("acme", status, invoices, [], prices, T0 + timedelta(days=now)))
+    return commands("acme", status, invoices, [], prices, T0 + timedelta(days=now))
 
 
 def test_the_current_and_the_older_shape_of_an_invoice_say_the_same() -> None:
@@ -129,7 +133,7 @@ def test_s16_of_a_year_whose_subscription_has_ended_only_the_month_in_which_it_d
 
     def after(now: float) -> list[Command]:
         clock = T0 + timedelta(days=now)
-        return list(commands("acme", "canceled", [year, upgrade], [], PRICES, clock, ended=day(40)))
+        return commands("acme", "canceled", [year, upgrade], [], PRICES, clock, ended=day(40))
 
     renew, change = after(50)
     assert isinstance(renew, RenewAllowance)

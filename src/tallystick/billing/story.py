@@ -73,15 +73,20 @@ class _Billed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class Told:
     """A command, when what it says happened, and until when it matters; both in Unix seconds."""
 
     at: int
     until: int
     command: Command
 
+    @property
+    def happened(self) -> datetime:
+        """When what it says happened."""
+        return instant(self.at)
 
-def commands(
+
+def tell(
     account_id: str,
     status: str,
     invoices: Iterable[Invoice],
@@ -89,14 +94,14 @@ def commands(
     prices: Prices,
     now: datetime,
     ended: int | None = None,
-) -> tuple[Command, ...]:
+) -> tuple[Told, ...]:
     """What a subscription does to its account, in the order in which it happened.
 
     An invoice counts once it is paid. Until then a change that it bills counts only while the subscription
     is in good standing, as do invoice items that wait for their invoice (S16). What is over adds nothing; once
     the subscription has `ended`, everything is over with the month in which that was.
     """
-    told: list[_Told] = []
+    told: list[Told] = []
     for invoice in invoices:
         if invoice.status == "paid":
             told += _openings(account_id, invoice, prices)
@@ -107,7 +112,7 @@ def commands(
     told.sort(key=lambda t: (t.at, isinstance(t.command, SetPlan)))
     if ended is not None:
         told = _until_the_end(told, instant(ended))
-    return tuple(t.command for t in _without_repetition(told) if instant(t.until) > now)
+    return tuple(t for t in _without_repetition(told) if instant(t.until) > now)
 
 
 def carried_plan(
@@ -146,20 +151,20 @@ def instant(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _until_the_end(told: list[_Told], ended: datetime) -> list[_Told]:
+def _until_the_end(told: list[Told], ended: datetime) -> list[Told]:
     """The same of a subscription that has ended: of what was paid for, only the month is left in which that was (S16)."""
-    cut: list[_Told] = []
+    cut: list[Told] = []
     for each in told:
         command, until = each.command, each.until
         if isinstance(command, RenewAllowance) and ended in command.period:
             command = replace(command, period=command.month_at(ended), months=1)
             until = int(command.period.end.timestamp())
-        cut.append(_Told(each.at, until, command))
+        cut.append(Told(each.at, until, command))
     last = max((each.until for each in cut if isinstance(each.command, RenewAllowance)), default=None)
     return [each if last is None else replace(each, until=min(each.until, last)) for each in cut]
 
 
-def _openings(account_id: str, invoice: Invoice, prices: Prices) -> list[_Told]:
+def _openings(account_id: str, invoice: Invoice, prices: Prices) -> list[Told]:
     """The allowance that a paid invoice opens, or the time that it adds to the one that is running."""
     lines = _billed(invoice, prices)
     paid = [billed for billed in lines if billed.line.full]
@@ -179,7 +184,7 @@ def _openings(account_id: str, invoice: Invoice, prices: Prices) -> list[_Told]:
         reason=f"{best.plan.title} invoice paid",
         reference=invoice.id,
     )
-    return [_Told(best.line.start, best.line.end, renew)]
+    return [Told(best.line.start, best.line.end, renew)]
 
 
 def _for_another_interval(lines: list[_Billed]) -> list[_Billed]:
@@ -191,7 +196,7 @@ def _for_another_interval(lines: list[_Billed]) -> list[_Billed]:
     return [b for b in lines if b.line.proration and b.line.amount > 0 and before and b.months not in before]
 
 
-def _changes(account_id: str, invoice: Invoice, prices: Prices) -> list[_Told]:
+def _changes(account_id: str, invoice: Invoice, prices: Prices) -> list[Told]:
     """The changes of plan that an invoice bills for, each from the instant from which Stripe bills it (S17)."""
     found = [_proration(account_id, line, prices) for line in invoice.lines]
     if invoice.reason not in PERIOD_REASONS:
@@ -200,14 +205,14 @@ def _changes(account_id: str, invoice: Invoice, prices: Prices) -> list[_Told]:
     return [told for told in found if told is not None]
 
 
-def _proration(account_id: str, line: Line, prices: Prices) -> _Told | None:
+def _proration(account_id: str, line: Line, prices: Prices) -> Told | None:
     plan = prices.plan_of(line.price)
     if plan is None or not line.proration or line.amount <= 0:
         return None
     return _change(account_id, line, plan, f"proration:{line.id}")
 
 
-def _change(account_id: str, line: Line, plan: Plan, key: str) -> _Told:
+def _change(account_id: str, line: Line, plan: Plan, key: str) -> Told:
     # The same whether its invoice has been made yet or not: only then is it the same request (S7).
     change = SetPlan(
         account_id=account_id,
@@ -217,7 +222,7 @@ def _change(account_id: str, line: Line, plan: Plan, key: str) -> _Told:
         reason=f"Changed to {plan.title}",
         reference=line.id,
     )
-    return _Told(line.start, line.end, change)
+    return Told(line.start, line.end, change)
 
 
 def _billed(invoice: Invoice, prices: Prices) -> list[_Billed]:
@@ -229,7 +234,7 @@ def _billed(invoice: Invoice, prices: Prices) -> list[_Billed]:
     return [_Billed(line, plan, prices.months_of(line)) for line, plan in found if plan is not None]
 
 
-def _without_repetition(told: list[_Told]) -> list[_Told]:
+def _without_repetition(told: list[Told]) -> list[Told]:
     """Leaves out changes to the plan that is carried already, as when only the interval was changed."""
     kept, plan = [], None
     for each in told:

@@ -13,7 +13,7 @@ from tallystick.database.engine import Database
 from tallystick.database.tables import subscriptions
 from tallystick.domain.catalogue import Catalogue
 
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class SubscriptionTable:
 
     def _rank(self, subscription: Subscription) -> tuple[bool, int, float, str]:
         plan = self._catalogue.plan(subscription.plan)
-        began = (subscription.started_at or _LONG_AGO).timestamp()
+        began = (subscription.started_at or LONG_AGO).timestamp()
         if not subscription.is_live:
             return (True, 0, -began, subscription.id)
         return (False, -1 if plan is None else -plan.allowance, began, subscription.id)

@@ -5,7 +5,7 @@ it means is told by `story`, what was seen of it last is in `subscription_table`
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -24,14 +24,16 @@ from tallystick.billing.story import (
     Change,
     Command,
     Prices,
+    Told,
     carried_plan,
-    commands,
     instant,
     next_change,
     plans_billed,
+    tell,
 )
 from tallystick.billing.stripe_api import StripeApi
-from tallystick.billing.subscription_table import Subscription, SubscriptionTable
+from tallystick.billing.subscription_table import LONG_AGO, Subscription, SubscriptionTable
+from tallystick.billing.timeline import Run, in_order
 from tallystick.clock import Clock
 from tallystick.domain.account import Account
 from tallystick.domain.catalogue import Catalogue, Plan
@@ -41,6 +43,9 @@ from tallystick.ledger import Ledger
 ENDED = frozenset({"canceled", "incomplete_expired"})
 RESTING = frozenset({"paused", "unpaid"})
 """Statuses of a subscription that carries no plan, and may again."""
+
+LONGEST_MONTH = timedelta(days=31)
+"""For how long at most what a subscription was paid for goes on after its end (S16)."""
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +131,7 @@ class Subscriptions:
         carrier = await self.of_account(seen.account_id)
         other = carrier if carrier is not None and carrier.is_live and carrier.id != seen.id else None
         if other is None:
-            await self._apply(look.told, seen.account_id)
+            await self._apply(await self._counting(look), seen.account_id)
         elif seen.is_live:
             log.warning("second_subscription", account_id=seen.account_id, subscription_id=seen.id)
         await self._set_plan(seen, look.plans)
@@ -143,7 +148,7 @@ class Subscriptions:
         account = await self._ledger.account(look.seen.account_id)
         carrier = await self.of_account(account.id)
         carried = carrier is None or not carrier.is_live or carrier.id == subscription_id
-        told = look.told[-1:] if carried else ()
+        told = (await self._counting(look))[-1:] if carried else ()
         missing = [c.key for c in told if await self._ledger.entry_by_key(account.id, c.key) is None]
         if look.seen.is_live:
             wanted = look.seen.plan if carried else account.plan
@@ -188,9 +193,8 @@ class Subscriptions:
         change = None if planned is None else next_change(planned, plan, price, prices)
         return _Look(
             seen=_seen(fetched, item, account_id, plan, price, planned, change),
-            told=commands(
-                account_id, fetched["status"], invoices, (), prices, self._clock(), fetched.get("ended_at")
-            ),
+            told=tell(account_id, fetched["status"], invoices, (), prices, self._clock(), fetched.get("ended_at")),
+            was_paid=any(each.status == "paid" for each in invoices),
             plans=frozenset(
                 {plan.name, *(its.name for its in sold.values()), *plans_billed(invoices, prices)}
                 | ({kept.plan} if kept is not None else set())
@@ -210,6 +214,26 @@ class Subscriptions:
             found.setdefault(also["id"], also)
         # What was made within one second stays in Stripe's own order, which is newest first.
         return sorted(map(read_invoice, reversed(found.values())), key=lambda invoice: invoice.created)
+
+    async def _counting(self, look: "_Look") -> tuple[Command, ...]:
+        """What a subscription that no other one stands before does, with what others did that ended lately (S27)."""
+        recent = self._clock() - LONGEST_MONTH
+        looks = [look]
+        for other in await self._table.of_account(look.seen.account_id):
+            over = other.status in ENDED and other.ends_at is not None and other.ends_at > recent
+            if over and other.id != look.seen.id and (found := await self._look(other.id, None)) is not None:
+                looks.append(found)
+        return in_order(self._run(each) for each in looks if each.was_paid or each.told)
+
+    def _run(self, look: "_Look") -> Run:
+        seen, plan = look.seen, self._catalogue.plan(look.seen.plan)
+        return Run(
+            id=seen.id,
+            began=seen.started_at or LONG_AGO,
+            ended=seen.ends_at if seen.status in ENDED else None,
+            allowance=0 if plan is None else plan.allowance,
+            told=look.told,
+        )
 
     async def _apply(self, told: tuple[Command, ...], account_id: str) -> None:
         """Submit what has happened since the last of it that the ledger knows."""
@@ -273,7 +297,8 @@ class _Look:
     """What one look at Stripe has shown: the subscription, what follows from it, and the plans it ever carried."""
 
     seen: Subscription
-    told: tuple[Command, ...]
+    told: tuple[Told, ...]
+    was_paid: bool
     plans: frozenset[str]
     invoices: frozenset[str]
 

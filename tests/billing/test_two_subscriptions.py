@@ -1,0 +1,80 @@
+"""S16, S27: two subscriptions of one account that both end within a month, heard of in their order and in reverse."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tallystick.domain.commands import OpenAccount
+from tests.billing.conftest import Shop, make_shop
+from tests.billing.lifecycle import PLANS, PRO, Life, living, on
+from tests.conftest import PLUS_PRICE
+
+PRICES = {"pro": PRO, "plus": PLUS_PRICE}
+FIRST, SECOND = (on(2026, 1, 31), on(2026, 2, 28)), (on(2026, 2, 5), on(2026, 3, 5))
+
+
+@pytest.fixture
+async def life(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
+    async with living(sqlite_url, monkeypatch) as life:
+        yield life
+
+
+@pytest.fixture
+async def late(life: Life, sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Shop]:
+    """Another installation, that hears of the same life when all of it is over."""
+    shutil.copy(sqlite_template, tmp_path / "late.db")
+    async with make_shop(f"sqlite:///{tmp_path}/late.db", PLANS, life.server, life.clock) as shop:
+        await shop.ledger.submit(OpenAccount(account_id="acme", plan="free"))
+        yield shop
+
+
+def told(life: Life) -> list[dict[str, Any]]:
+    """What has happened to subscriptions; each leads to a look at all there is."""
+    return [event for event in life.events() if event["type"].startswith("customer.subscription.")]
+
+
+@pytest.mark.parametrize(
+    ("first", "ends_first", "credits", "month"),
+    [
+        # The greater one carries; when it ends, what the other one paid for counts, to the end of its month.
+        ("pro", "pro", 500, SECOND),
+        ("plus", "plus", 2_000, SECOND),
+        ("plus", "pro", 2_000, SECOND),
+        # One that never carried the account leaves nothing.
+        ("pro", "plus", 2_000, FIRST),
+    ],
+)
+async def test_s27_two_subscriptions_that_both_ended_leave_the_same_month_in_whatever_order_they_are_heard_of(
+    life: Life, late: Shop, first: str, ends_first: str, credits: int, month: object
+) -> None:
+    customer = await life.customer()
+    subscriptions = life.stripe.v1.subscriptions
+    ids: dict[str, str] = {}
+    events = told(life)
+    for plan, day in ((first, 5), ("plus" if first == "pro" else "pro", 10)):
+        made = await subscriptions.create_async({"customer": customer, "items": [{"price": PRICES[plan]}]})
+        ids[plan] = made.id
+        await life.pass_until(2026, 2, day, deliver=False)
+        events += (new := told(life))
+        await life.deliver(new)
+    for plan in (ends_first, "plus" if ends_first == "pro" else "pro"):
+        await subscriptions.cancel_async(ids[plan])
+        await life.pass_until(2026, 2, life.clock().day + 2, deliver=False)
+        events += (new := told(life))
+        await life.deliver(new)
+    for event in reversed(events):
+        await late.deliver([event])
+    for shop in (life, late):
+        account = await shop.account()
+        assert account.allowance is not None
+        found = account.allowance.period
+        assert (account.plan, account.monthly, (found.start, found.end)) == ("free", credits, month)
+        # Reconciling has nothing to add to it, and finds nothing amiss.
+        for id in ids.values():
+            standing = await shop.billing._subscriptions.standing(id)
+            assert standing is not None
+            assert (standing.is_known, standing.missing, standing.wanted) == (True, None, "free")
+        await shop.assert_proven()
