@@ -31,6 +31,7 @@ from stripe_sandbox import (
     payment_methods,
     refunds,
     setup_intents,
+    tax_rates,
     v2,
     versions,
     webhooks,
@@ -72,6 +73,7 @@ V1_FAMILIES = (
     schedules,
     setup_intents,
     subscription_routes,
+    tax_rates,
     webhooks,
 )
 V2_FAMILIES = (destinations,)

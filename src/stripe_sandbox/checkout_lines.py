@@ -1,6 +1,6 @@
 """The lines of a checkout session: what is sold, in which quantity, and what it comes to with discount and tax."""
 
-from stripe_sandbox import shapes
+from stripe_sandbox import shapes, tax_rates
 from stripe_sandbox.billing import discounts, tax
 from stripe_sandbox.errors import StripeError, missing
 from stripe_sandbox.ids import new_id
@@ -40,11 +40,11 @@ def line(sandbox: Sandbox, n: int, given: Object, mode: str) -> Object:
         )
     product = sandbox.get(price["product"], "product")
     made = shapes.line_item(new_id("li"), price, product, given.get("quantity", 1))
-    return adjusted(made, given, at)
+    return adjusted(sandbox, made, given, at, mode)
 
 
-def adjusted(made: Object, given: Object, at: str) -> Object:
-    """A line with the quantity and the limits of it that are given. Raises StripeError when they do not agree."""
+def adjusted(sandbox: Sandbox, made: Object, given: Object, at: str, mode: str) -> Object:
+    """A line with the quantity, its limits and the tax rates that are given. Raises StripeError for what cannot be."""
     quantity: int = given["quantity"] if "quantity" in given else made["quantity"]
     adjustable = made["adjustable_quantity"]
     if "adjustable_quantity" in given:
@@ -64,7 +64,15 @@ def adjusted(made: Object, given: Object, at: str) -> Object:
                 "`adjustable_quantity`.",
                 param=f"{at}[quantity]",
             )
-    return {**made, "quantity": quantity, "adjustable_quantity": adjustable}
+    rates = made.get("_tax_rates", [])
+    if "tax_rates" in given:
+        rates = tax_rates.chosen(sandbox, given["tax_rates"], f"{at}[tax_rates]")
+    if rates and mode == "subscription":
+        raise StripeError(
+            "The sandbox taxes subscriptions by `automatic_tax` alone; tax rates are for `payment` mode.",
+            param=f"{at}[tax_rates]",
+        )
+    return {**made, "quantity": quantity, "adjustable_quantity": adjustable, "_tax_rates": rates}
 
 
 def priced(sandbox: Sandbox, session: Object) -> Object:
@@ -76,17 +84,17 @@ def priced(sandbox: Sandbox, session: Object) -> Object:
     if discount is not None:
         products = [line["price"]["product"] for line in lines]
         taken = discounts.off(discount["_coupon"], amounts, products, session["currency"])
-    taxes = [_tax(sandbox, session, *what) for what in zip(lines, amounts, taken, strict=True)]
-    on_top = [0 if t is None or t["rate"]["inclusive"] else t["amount"] for t in taxes]
+    taxes = [_taxes(sandbox, session, *what) for what in zip(lines, amounts, taken, strict=True)]
+    on_top = [sum(tax["amount"] for tax in each if not tax["rate"]["inclusive"]) for each in taxes]
     lines = [
         {
             **line,
             "amount_discount": off,
             "amount_subtotal": amount,
-            "amount_tax": 0 if tax is None else tax["amount"],
+            "amount_tax": sum(tax["amount"] for tax in owed),
             "amount_total": amount - off + extra,
         }
-        for line, amount, off, tax, extra in zip(lines, amounts, taken, taxes, on_top, strict=True)
+        for line, amount, off, owed, extra in zip(lines, amounts, taken, taxes, on_top, strict=True)
     ]
     return {
         **session,
@@ -98,7 +106,7 @@ def priced(sandbox: Sandbox, session: Object) -> Object:
             "amount_tax": sum(line["amount_tax"] for line in lines),
         },
         "_line_items": lines,
-        "_taxes": [tax for tax in taxes if tax is not None],
+        "_taxes": tax_rates.by_rate(tax for owed in taxes for tax in owed),
     }
 
 
@@ -160,8 +168,12 @@ def _adjustable(given: Object) -> Object | None:
     return {"enabled": True, "maximum": given.get("maximum", MOST), "minimum": given.get("minimum", 0)}
 
 
-def _tax(sandbox: Sandbox, session: Object, line: Object, amount: int, off: int) -> Object | None:
-    if not session["automatic_tax"]["enabled"]:
-        return None
-    owed, rate = tax.on(sandbox, amount - off, line["price"]["tax_behavior"])
-    return {"amount": owed, "rate": rate, "taxability_reason": tax.reason(rate), "taxable_amount": amount - off}
+def _taxes(sandbox: Sandbox, session: Object, line: Object, amount: int, off: int) -> list[Object]:
+    """What a line is taxed with: by Stripe itself, or by the rates that the seller gave."""
+    if session["automatic_tax"]["enabled"]:
+        owed, rate = tax.on(sandbox, amount - off, line["price"]["tax_behavior"])
+        return [{"amount": owed, "rate": rate, "taxability_reason": tax.reason(rate), "taxable_amount": amount - off}]
+    return [
+        {"amount": owed, "rate": rate, "taxability_reason": None, "taxable_amount": taxable}
+        for owed, taxable, rate in tax_rates.on(amount - off, line.get("_tax_rates", []))
+    ]

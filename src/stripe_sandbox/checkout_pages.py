@@ -16,6 +16,7 @@ from stripe_sandbox import (
     clocks,
     payment_methods,
     presentment,
+    tax_rates,
 )
 from stripe_sandbox.cards import BadField
 from stripe_sandbox.errors import StripeError
@@ -222,9 +223,18 @@ def _sums(session: Object) -> Object:
         "subtotal": shown(session["amount_subtotal"], currency),
         "discount": discount and {**_named(discount), "amount": shown(-details["amount_discount"], currency)},
         "takes_codes": bool(session["allow_promotion_codes"]),
-        "tax": shown(details["amount_tax"], currency) if session["automatic_tax"]["enabled"] else None,
+        "taxes": _taxes(session),
         "own": own and {**own, "text": shown(own["presentment_amount"], own["presentment_currency"])},
     }
+
+
+def _taxes(session: Object) -> list[Object]:
+    """What is told of tax: how much it is, and of a rate that the seller gave which."""
+    currency = session["currency"]
+    if session["automatic_tax"]["enabled"]:
+        return [{"name": "Tax", "amount": shown(session["total_details"]["amount_tax"], currency)}]
+    taxes = session["_taxes"]
+    return [{"name": tax_rates.name(tax["rate"]), "amount": shown(tax["amount"], currency)} for tax in taxes]
 
 
 def _named(discount: Object) -> Object:

@@ -103,6 +103,12 @@ def _check(given: Object, mode: str) -> None:
     for one, other in (("customer", "customer_email"), ("allow_promotion_codes", "discounts")):
         if given.get(one) and given.get(other):
             raise StripeError(f"You may only specify one of these parameters: {one}, {other}.", param=one)
+    if (given.get("automatic_tax") or {}).get("enabled"):
+        for n, line in enumerate(given.get("line_items") or []):
+            if line.get("tax_rates"):
+                raise StripeError(
+                    "You cannot use `tax_rates` when `automatic_tax` is enabled.", param=f"line_items[{n}][tax_rates]"
+                )
     if len(given.get("discounts") or []) > 1:
         raise StripeError("A Checkout Session can have one discount.", param="discounts")
 
@@ -116,7 +122,7 @@ def _changed_line(sandbox: Sandbox, session: Object, n: int, entry: Object) -> O
         raise StripeError(
             f"No such line item: '{entry['id']}'", code="resource_missing", param=f"line_items[{n}][id]"
         )
-    return checkout_lines.adjusted(kept, entry, f"line_items[{n}]")
+    return checkout_lines.adjusted(sandbox, kept, entry, f"line_items[{n}]", session["mode"])
 
 
 def _lines(sandbox: Sandbox, id: str, given: Object) -> Object:

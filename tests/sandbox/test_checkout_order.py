@@ -113,6 +113,57 @@ async def test_automatic_tax_is_in_the_totals(
     assert [part.amount for part in paid.total_details.breakdown.taxes] == [tax]
 
 
+async def test_tax_rates_of_the_seller_are_computed_told_and_in_the_totals(
+    client: stripe.StripeClient, browser: httpx2.AsyncClient
+) -> None:
+    rates = client.v1.tax_rates
+    vat = await rates.create_async({"display_name": "VAT", "inclusive": True, "percentage": 20, "tax_type": "vat"})
+    city = await rates.create_async({"display_name": "City", "inclusive": False, "percentage": 2.5})
+    assert {rate.id for rate in (await rates.list_async({"active": True})).data} == {vat.id, city.id}
+    (line,) = await lines_of(client, maximum=3)
+    other = {"price": (await seed(client)).id, "quantity": 2, "tax_rates": [city.id]}
+    guest = await buyer(
+        client, browser, line_items=[{**line, "tax_rates": [vat.id, city.id]}, other], allow_promotion_codes=True
+    )
+    # 5.99 has 1.00 of VAT in it; 2.5 % of the 4.99 that are left are 0.12, and of 11.98 they are 0.30.
+    said = await guest.see()
+    for words in ("Subtotal $17.97", "VAT (20% inclusive) $1.00", "City (2.5%) $0.42", "Pay $18.39"):
+        assert words in said
+    assert [(each.amount_tax, each.amount_total) for each in await guest.lines()] == [(112, 611), (30, 1228)]
+    # Half of them are 2.99 and 5.99: 0.50 of VAT in the first, 0.06 of the 2.49 that are left, and 0.15.
+    await promotion(client, "HALF")
+    assert "Pay $9.19" in await guest.type_code("HALF")
+    assert (await guest.pay())[0] == 303
+    paid = await guest.session("total_details.breakdown")
+    assert (paid.amount_subtotal, paid.amount_total, paid.total_details.amount_tax) == (1797, 919, 71)
+    assert [(tax.rate.id, tax.amount) for tax in paid.total_details.breakdown.taxes] == [(vat.id, 50), (city.id, 21)]
+
+
+async def test_tax_rates_that_cannot_be_used_are_refused(client: stripe.StripeClient) -> None:
+    rates, wrong = client.v1.tax_rates, stripe.InvalidRequestError
+    vat = await rates.create_async({"display_name": "VAT", "inclusive": True, "percentage": 20})
+    with pytest.raises(wrong, match="between 0 and 100"):
+        await rates.create_async({"display_name": "VAT", "inclusive": True, "percentage": 120})
+    line = {"price": (await seed(client)).id, "quantity": 1, "tax_rates": [vat.id]}
+    plan = {**line, "price": (await seed(client, recurring="month")).id}
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("No such tax rate", {"line_items": [{**line, "tax_rates": ["txr_x"]}]}),
+        ("automatic_tax", {"line_items": [line], "automatic_tax": {"enabled": True}}),
+        ("`payment` mode", {"line_items": [plan], "mode": "subscription"}),
+    ]
+    for words, given in refused:
+        with pytest.raises(wrong, match=words):
+            await open_session(client, **given)
+    session = await open_session(client, line_items=[line])
+    assert (await rates.update_async(vat.id, {"active": False})).active is False
+    with pytest.raises(wrong, match="archived"):
+        await open_session(client, line_items=[line])
+    (kept,) = (await client.v1.checkout.sessions.line_items.list_async(session.id)).data
+    change: Any = {"id": kept.id, "tax_rates": ""}
+    changed = await client.v1.checkout.sessions.update_async(session.id, {"line_items": [change]})
+    assert (changed.amount_total, changed.total_details and changed.total_details.amount_tax) == (599, 0)
+
+
 async def test_a_buyer_elsewhere_may_pay_in_their_own_currency(
     client: stripe.StripeClient, browser: httpx2.AsyncClient
 ) -> None:

@@ -1,10 +1,7 @@
 """Automatic tax: one rate for everything, which the sandbox's settings say."""
 
-from decimal import ROUND_HALF_UP, Decimal
-
+from stripe_sandbox import tax_rates
 from stripe_sandbox.billing import settings
-from stripe_sandbox.billing.discounts import percent_of
-from stripe_sandbox.ids import new_id
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
 
@@ -16,10 +13,8 @@ def on(sandbox: Sandbox, net: int, behavior: str) -> tuple[int, Object]:
     """
     percent = settings.read(sandbox).tax_percent
     rate = _rate(sandbox, percent, inclusive=behavior == "inclusive")
-    if rate["inclusive"]:
-        part = Decimal(net) * Decimal(percent) / (100 + Decimal(percent))
-        return int(part.quantize(Decimal(1), ROUND_HALF_UP)), rate
-    return percent_of(net, percent), rate
+    ((owed, _, _),) = tax_rates.on(net, [rate])
+    return owed, rate
 
 
 def line_tax(amount: int, rate: Object, taxable: int) -> Object:
@@ -41,29 +36,24 @@ def reason(rate: Object) -> str:
 
 def _rate(sandbox: Sandbox, percent: str, *, inclusive: bool) -> Object:
     found = sandbox.store.newest_first(
-        "tax_rate", lambda r: bool(r["percentage"] == float(percent) and r["inclusive"] == inclusive)
+        "tax_rate",
+        lambda r: bool("_automatic" in r and r["percentage"] == float(percent) and r["inclusive"] == inclusive),
     )
     if found:
         return found[0]
-    made: Object = {
-        "id": new_id("txr"),
-        "object": "tax_rate",
-        "active": True,
-        "country": "US",
-        "created": sandbox.now(),
-        "description": None,
-        "display_name": "Sales tax",
-        "effective_percentage": float(percent),
-        "flat_amount": None,
-        "inclusive": inclusive,
-        "jurisdiction": "Sandbox",
-        "jurisdiction_level": "country",
-        "livemode": False,
-        "metadata": {},
-        "percentage": float(percent),
-        "rate_type": "percentage",
-        "state": None,
-        "tax_type": "sales_tax",
-    }
+    made = tax_rates.shape(
+        sandbox.now(),
+        {
+            "country": "US",
+            "display_name": "Sales tax",
+            "effective_percentage": float(percent),
+            "inclusive": inclusive,
+            "jurisdiction": "Sandbox",
+            "jurisdiction_level": "country",
+            "percentage": float(percent),
+            "tax_type": "sales_tax",
+        },
+    )
+    made["_automatic"] = True
     sandbox.store.put(made)
     return made
