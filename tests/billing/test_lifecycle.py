@@ -63,6 +63,9 @@ async def test_s17_a_change_that_waits_is_told_until_it_is_taken_back_in_whateve
     for event in reversed(events):
         await life.deliver([event])
         assert "changes to PLUS on February 28, 2026" in (await life.shows("pro", 2_000, "active")).text
+    # Another change is not put on top of it: the portal's first page shows what waits, and takes it back.
+    await life.billing.start_plan_checkout("acme", plan="lite")
+    assert life.sandbox.store.newest_first("billing_portal.session")[0]["flow"] is None
     await life.reschedule([{"price": LITE}], duration={"interval": "month", "interval_count": 2}, end="cancel")
     said = await life.shows("pro", 2_000, "active")
     assert "changes to LITE on February 28, 2026. It ends on April 28, 2026." in said.text

@@ -19,6 +19,7 @@ from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.locks import Locks
 from tallystick.billing.portal import Portal
 from tallystick.billing.purchases import Purchases, PurchaseStatus, new_purchase_id
+from tallystick.billing.reading import read_schedule
 from tallystick.billing.story import GOOD
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.billing.subscription_table import SubscriptionTable
@@ -144,10 +145,17 @@ class Checkout:
         now = [self._catalogue.sold_as(item["price"]["id"]) for item in running["items"]["data"]]
         if any(sold is not None and sold.plan == price.plan and interval in (None, sold.interval) for sold in now):
             raise AlreadyOnPlan(price.plan.name)
-        if running["status"] not in GOOD:
-            # What is owed comes first; the portal shows it.
+        if running["status"] not in GOOD or await self._waits(running):
+            # What is owed, or waits for the period's end, comes first; the portal shows it. A change that is confirmed
+            # beside one that waits would come after it, and both be charged for.
             return StartedCheckout(await self._portal.visit(running["customer"]), None)
         return StartedCheckout(await self._portal.change(running, price.stripe_price), None)
+
+    async def _waits(self, running: dict[str, Any]) -> bool:
+        """Whether a change of a subscription waits for the end of its period."""
+        schedule = await self._api.schedule(running["schedule"]) if running.get("schedule") else None
+        planned = None if schedule is None else read_schedule(schedule)
+        return planned is not None and bool(planned.phases)
 
     async def _subscribe(self, account_id: str, customer: str, price: PlanPrice) -> StartedCheckout:
         plan = price.plan
