@@ -180,5 +180,10 @@ class Store:
 def public(value: Any) -> Any:
     """`value` without the sandbox's own keys, at any depth."""
     if isinstance(value, dict):
-        return {key: public(inner) for key, inner in value.items() if not key.startswith("_")}
+        # Most of what is inside is neither, and it is not asked for that by a call each.
+        return {
+            key: public(inner) if isinstance(inner, (dict, list)) else inner
+            for key, inner in value.items()
+            if key[:1] != "_"
+        }
     return [public(inner) for inner in value] if isinstance(value, list) else value
