@@ -3,7 +3,7 @@
 import hashlib
 
 import structlog
-from sqlalchemy import Connection, Table, delete, select, union_all
+from sqlalchemy import Connection, Table, bindparam, delete, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.billing.stripe_api import StripeApi
@@ -19,6 +19,14 @@ log = structlog.get_logger(__name__)
 def client_reference(account_id: str) -> str:
     """The account as a session's client_reference_id, for which Stripe has 200 characters."""
     return account_id[:200]
+
+
+_KEPT = union_all(
+    *(
+        select(table.c.account_id).where(table.c.stripe_customer_id == bindparam("customer"))
+        for table in (customers, other_customers)
+    )
+).limit(1)
 
 
 class Customers:
@@ -41,13 +49,8 @@ class Customers:
 
     async def kept(self, stripe_customer_id: str) -> str | None:
         """The account that a customer of Stripe belongs to by our own books."""
-        query = union_all(
-            *(
-                select(table.c.account_id).where(table.c.stripe_customer_id == stripe_customer_id)
-                for table in (customers, other_customers)
-            )
-        ).limit(1)
-        return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
+        given = {"customer": stripe_customer_id}
+        return await self._database.read(lambda connection: connection.execute(_KEPT, given).scalar_one_or_none())
 
     async def account_of(self, stripe_customer_id: str) -> str | None:
         """The account that a customer of Stripe belongs to, if it is one of ours.

@@ -113,6 +113,22 @@ _LEASED = (
     stripe_events.c.lease,
 )
 
+_DUE = (
+    select(stripe_events.c.id)
+    .where(stripe_events.c.due_at <= bindparam("now"))
+    .order_by(stripe_events.c.due_at)
+    .limit(bindparam("most"))
+)
+_IS_DUE = select(_DUE.exists())
+# As a CTE it is looked up once: as a plain subquery the planner may repeat it, and take more than the limit.
+_TAKEN = _DUE.with_for_update(skip_locked=True).cte("taken")
+_LEASE = (
+    update(stripe_events)
+    .where(stripe_events.c.id.in_(select(_TAKEN.c.id)))
+    .values(due_at=bindparam("until"), attempts=stripe_events.c.attempts + 1, lease=stripe_events.c.lease + 1)
+    .returning(*_LEASED)
+)
+
 
 class InboxTable:
     """All events that were ever taken."""
@@ -157,27 +173,14 @@ class InboxTable:
 
     async def lease(self, limit: int, now: datetime, until: datetime) -> list[LeasedEvent]:
         """Take up to `limit` events that are due; nobody else gets them before `until`."""
-        due = (
-            select(stripe_events.c.id)
-            .where(stripe_events.c.due_at <= now)
-            .order_by(stripe_events.c.due_at)
-            .limit(limit)
-        )
-        # As a CTE it is looked up once: as a plain subquery the planner may repeat it, and take more than the limit.
-        taken = due.with_for_update(skip_locked=True).cte("taken")
-        take = (
-            update(stripe_events)
-            .where(stripe_events.c.id.in_(select(taken.c.id)))
-            .values(due_at=until, attempts=stripe_events.c.attempts + 1, lease=stripe_events.c.lease + 1)
-            .returning(*_LEASED)
-        )
+        given = {"now": now, "until": until, "most": limit}
         if self._database.dialect == "sqlite" and not await self._database.read(
-            lambda connection: connection.execute(select(due.exists())).scalar_one()
+            lambda connection: connection.execute(_IS_DUE, given).scalar_one()
         ):
             # Most of the time nothing is due, and then nobody has to wait for SQLite's one writer.
             return []
         return await self._database.write(
-            lambda connection: [LeasedEvent(*row) for row in connection.execute(take)], QUEUE
+            lambda connection: [LeasedEvent(*row) for row in connection.execute(_LEASE, given)], QUEUE
         )
 
     async def take_again(self, ids: Collection[str], until: datetime) -> list[LeasedEvent]:

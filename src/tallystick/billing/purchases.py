@@ -95,6 +95,9 @@ def new_purchase_id() -> str:
     return f"pur_{uuid.uuid4().hex}"
 
 
+_NEWEST_FIRST = select(purchases).order_by(purchases.c.created_at.desc())
+
+
 class Purchases:
     """The purchases of all accounts."""
 
@@ -230,7 +233,7 @@ class Purchases:
         return found[0] if found else None
 
     async def _all(self, *conditions: Any, limit: int = 1) -> list[Purchase]:
-        query = select(purchases).where(*conditions).order_by(purchases.c.created_at.desc()).limit(limit)
+        query = _NEWEST_FIRST.where(*conditions).limit(limit)
         return await self._database.read(
             lambda connection: [_purchase(row) for row in connection.execute(query).mappings()]
         )

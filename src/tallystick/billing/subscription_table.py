@@ -47,6 +47,10 @@ class Subscription:
         return self.status in LIVE
 
 
+_SEEN = tuple(Subscription.__dataclass_fields__)
+_ALL = select(*(subscriptions.c[name] for name in _SEEN))
+
+
 class SubscriptionTable:
     """The subscriptions of all accounts."""
 
@@ -54,6 +58,14 @@ class SubscriptionTable:
         self._database = database
         self._catalogue = catalogue
         self._clock = clock
+        # Every event about a subscription comes here several times: what to say to the database is made up once.
+        dialect = postgresql if database.dialect == "postgresql" else sqlite
+        keeping = dialect.insert(subscriptions)
+        self._keep = keeping.on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: keeping.excluded[name] for name in (*_SEEN, "answered", "updated_at")},
+            where=subscriptions.c.answered < keeping.excluded.answered,
+        ).returning(subscriptions.c.id)
 
     async def get(self, id: str) -> Subscription | None:
         """The subscription of that id."""
@@ -80,14 +92,10 @@ class SubscriptionTable:
 
     async def keep(self, seen: Subscription, question: int) -> bool:
         """Keep what Stripe answered to a question, unless a later one was answered already: then False."""
-        dialect = postgresql if self._database.dialect == "postgresql" else sqlite
-        values: dict[str, Any] = {**asdict(seen), "answered": question, "updated_at": self._clock()}
-        insert = dialect.insert(subscriptions).values(asked=question, **values)
-        keep = insert.on_conflict_do_update(
-            index_elements=["id"], set_=values, where=subscriptions.c.answered < question
+        values = {**asdict(seen), "asked": question, "answered": question, "updated_at": self._clock()}
+        return (
+            await self._database.write(lambda connection: connection.execute(self._keep, values).first()) is not None
         )
-        keeping = keep.returning(subscriptions.c.id)
-        return await self._database.write(lambda connection: connection.execute(keeping).first()) is not None
 
     def _rank(self, subscription: Subscription) -> tuple[bool, int, float, str]:
         plan = self._catalogue.plan(subscription.plan)
@@ -97,7 +105,6 @@ class SubscriptionTable:
         return (False, -1 if plan is None else -plan.allowance, began, subscription.id)
 
     async def _all(self, condition: Any) -> list[Subscription]:
-        columns = [subscriptions.c[name] for name in Subscription.__dataclass_fields__]
-        query = select(*columns).where(condition)
+        query = _ALL.where(condition)
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [Subscription(**row) for row in rows]
