@@ -1,6 +1,7 @@
 """Billing on a fresh database in front of a running sandbox; events are carried over by hand, so that a test
 decides what arrives, how often and in which order."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -69,10 +70,13 @@ class Shop:
         return new
 
     async def deliver(self, events: Iterable[dict[str, Any]] | None = None) -> None:
-        for event in self.events() if events is None else events:
-            await self.receive(event)
+        await self.receive_all(self.events() if events is None else events)
         while await self.billing.work_inbox():
             pass
+
+    async def receive_all(self, events: Iterable[dict[str, Any]]) -> None:
+        """Events that come one right after the other, without waiting for the answers."""
+        await asyncio.gather(*map(self.receive, events))
 
     async def receive(self, event: dict[str, Any], secret: str = SECRET, at: float | None = None) -> None:
         body = json.dumps(event).encode()

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import uvloop
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -104,8 +105,7 @@ class LateWorld:
         self._chance.shuffle(self._waiting)
         count = len(self._waiting) if at_last else self._chance.randint(0, len(self._waiting)) // 2
         now, self._waiting = self._waiting[:count], self._waiting[count:]
-        for n, event in enumerate(now):
-            await self._processes[n % 2].receive(event)
+        await asyncio.gather(*(shop.receive_all(now[n::2]) for n, shop in enumerate(self._processes)))
         await asyncio.gather(*map(self._work, self._processes))
 
     async def _work(self, shop: Shop) -> None:
@@ -232,6 +232,8 @@ def test_s27_any_order_of_the_events_of_any_lives_ends_where_they_would_have_in_
     )
     @given(number=st.integers(0, 2**64 - 1))
     def run(number: int) -> None:
-        asyncio.run(live(sqlite_template, random.Random(number)))
+        # The loop on which the service runs.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(live(sqlite_template, random.Random(number)))
 
     run()
