@@ -9,6 +9,7 @@ import pytest
 
 from stripe_sandbox import Sandbox, SandboxServer, agenda
 from tallystick.billing import Billing
+from tallystick.billing.billing import HANDLED_EVENTS
 from tallystick.clock import system_clock
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import SetPlan
@@ -68,11 +69,36 @@ async def test_events_that_come_together_share_a_look(shop: Shop, monkeypatch: p
 
     monkeypatch.setattr(api, "subscription", count)
     await asyncio.gather(*(shop.billing._subscriptions.sync(id) for _ in range(20)))
-    # The first had begun when the others came; the second is theirs.
-    assert len(asked) == 2
-    old = {**shop.sandbox.get(str(shop.sandbox.store.newest_first("invoice")[0]["id"]), "invoice"), "id": "in_old"}
-    await asyncio.gather(*(shop.billing._subscriptions.sync(id, old if n == 5 else None) for n in range(10)))
+    assert len(asked) == 1
+    begun = asyncio.Event()
+
+    async def begin(subscription_id: str) -> dict[str, Any]:
+        begun.set()
+        return await count(subscription_id)
+
+    monkeypatch.setattr(api, "subscription", begin)
+    first = asyncio.create_task(shop.billing._subscriptions.sync(id))
+    await begun.wait()
+    # The first has begun when the others come; the second is theirs.
+    await asyncio.gather(first, *(shop.billing._subscriptions.sync(id) for _ in range(20)))
+    assert len(asked) == 3
+    old = {**shop.sandbox.store.newest_first("invoice")[0], "id": "in_old"}
+
+    async def give_old(invoice_id: str) -> dict[str, Any]:
+        assert invoice_id == "in_old"
+        return old
+
+    # One that is not among the newest needs a look of its own; the others are not asked for.
+    monkeypatch.setattr(api, "invoice", give_old)
+    await asyncio.gather(*(shop.billing._subscriptions.sync(id, "in_old" if n == 5 else None) for n in range(10)))
     assert len(asked) == 5
+    shop.sandbox.advance(32 * 86_400)
+    agenda.run_due(shop.sandbox)
+    renewal = [event for event in shop.events() if event["type"] in HANDLED_EVENTS]
+    assert {event["type"] for event in renewal} == {"customer.subscription.updated", "invoice.paid"}
+    await shop.deliver(renewal)
+    assert len(asked) == 6
+    assert len((await shop.account()).scheduled) == 1
 
 
 async def test_s27_a_subscription_that_begins_while_another_one_ends_is_not_lost(

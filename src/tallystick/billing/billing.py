@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -13,6 +14,7 @@ from tallystick.billing.customers import Customers
 from tallystick.billing.errors import NeedsOperator, StripeRejected, UnknownPurchase, WebhookRefused
 from tallystick.billing.event_desk import EventDesk, EventStory
 from tallystick.billing.event_records import EventRecords, Sought, StoredEvent
+from tallystick.billing.event_shapes import billed_subscription
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import About, Handler, Inbox
 from tallystick.billing.inbox_table import EventStatus
@@ -321,8 +323,8 @@ _ACTS: dict[str, Callable[[Billing], Handler]] = {
     "refund.updated": lambda billing: _of_purchase(billing._clawbacks.of_refund),
     "refund.failed": lambda billing: _of_purchase(billing._clawbacks.of_refund),
     "radar.early_fraud_warning.created": lambda billing: _of_purchase(billing._clawbacks.of_warning),
-    "invoice.paid": lambda billing: _of_account(billing._subscriptions.invoice_changed),
-    "invoice.payment_failed": lambda billing: _of_account(billing._subscriptions.invoice_changed),
+    "invoice.paid": lambda billing: _of_invoice(billing._subscriptions),
+    "invoice.payment_failed": lambda billing: _of_invoice(billing._subscriptions),
     "customer.subscription.created": lambda billing: _of_account(billing._subscriptions.sync),
     "customer.subscription.updated": lambda billing: _of_account(billing._subscriptions.sync),
     "customer.subscription.deleted": lambda billing: _of_account(billing._subscriptions.sync),
@@ -340,7 +342,7 @@ HANDLED_EVENTS = tuple(_ACTS)
 
 
 def _of_purchase(act: Callable[[str], Awaitable[Purchase | None]]) -> Handler:
-    async def handle(id: str) -> About:
+    async def handle(id: str, _: dict[str, Any]) -> About:
         purchase = await act(id)
         return About() if purchase is None else About(purchase.account_id, purchase.id)
 
@@ -348,7 +350,14 @@ def _of_purchase(act: Callable[[str], Awaitable[Purchase | None]]) -> Handler:
 
 
 def _of_account(act: Callable[[str], Awaitable[str | None]]) -> Handler:
-    async def handle(id: str) -> About:
+    async def handle(id: str, _: dict[str, Any]) -> About:
         return About(await act(id))
+
+    return handle
+
+
+def _of_invoice(subscriptions: Subscriptions) -> Handler:
+    async def handle(id: str, event: dict[str, Any]) -> About:
+        return About(await subscriptions.invoice_changed(id, billed_subscription(event)))
 
     return handle

@@ -5,6 +5,8 @@ which name it. Reads what was sent; asks nobody.
 import re
 from typing import Any
 
+from tallystick.billing.reading import subscription_of
+
 SNAPSHOT, THIN = "event", "v2.core.event"
 
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,255}")
@@ -50,6 +52,12 @@ def object_id(event: dict[str, Any]) -> str | None:
     about = (event.get("related_object") or {}) if is_thin(event) else event["data"]["object"]
     id: str | None = about.get("id")
     return id
+
+
+def billed_subscription(event: dict[str, Any]) -> str | None:
+    """The subscription whose invoice an event is about, if it says so: an invoice never moves to another one."""
+    named = None if is_thin(event) else subscription_of(event["data"]["object"])
+    return named if isinstance(named, str) else None
 
 
 def other_account(event: dict[str, Any]) -> object:

@@ -47,8 +47,8 @@ class About:
     purchase_id: str | None = None
 
 
-Handler = Callable[[str], Awaitable[About]]
-"""Acts on an event, given the id of the object it is about. Answers what it was found to be about."""
+Handler = Callable[[str, dict[str, Any]], Awaitable[About]]
+"""Acts on an event, given the id of the object it is about and the event. Answers what it was found to be about."""
 
 FetchThin = Callable[[str], Awaitable[dict[str, Any]]]
 """Fetches a thin event from Stripe by its id. Raises StripeRejected when Stripe does not give it."""
@@ -165,7 +165,7 @@ class Inbox:
         id = object_id(whole)
         if id is None:
             raise NeedsOperator("It does not say what it is about, so nothing can be looked at. Nothing was changed.")
-        return await self._handlers[kind_of(event.type)](id)
+        return await self._handlers[kind_of(event.type)](id, whole)
 
     async def _act(self, event: LeasedEvent) -> Outcome:
         problem: str | None = None

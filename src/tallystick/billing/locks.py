@@ -37,6 +37,8 @@ class SharedLooks:
         async with series.lock:
             if series.ended > before and (covering is None or covering in series.covered):
                 return
+            # Those that are about to ask at this very moment share the look that begins after it.
+            await asyncio.sleep(0)
             series.begun += 1
             series.covered = await look()
             series.ended = series.begun

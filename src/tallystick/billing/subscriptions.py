@@ -77,11 +77,11 @@ class Subscriptions:
 
     # Each of these answers whose account it is, None when it is no business of ours.
 
-    async def invoice_changed(self, invoice_id: str) -> str | None:
-        """An invoice was paid, or could not be: look at its subscription, if it has one."""
-        invoice = await self._api.invoice(invoice_id)
-        subscription_id = subscription_of(invoice)
-        return None if subscription_id is None else await self.sync(subscription_id, invoice)
+    async def invoice_changed(self, invoice_id: str, subscription_id: str | None = None) -> str | None:
+        """An invoice was paid, or could not be: look at its subscription, if it has one; Stripe says which if need be."""
+        if subscription_id is None:
+            subscription_id = subscription_of(await self._api.invoice(invoice_id))
+        return None if subscription_id is None else await self.sync(subscription_id, invoice_id)
 
     async def schedule_changed(self, schedule_id: str) -> str | None:
         """What is planned for a subscription changed: look at the one that the schedule has, or has let go."""
@@ -107,23 +107,24 @@ class Subscriptions:
                 await self.sync(subscription["id"])
         return account_id
 
-    async def sync(self, subscription_id: str, invoice: dict[str, Any] | None = None) -> str | None:
+    async def sync(self, subscription_id: str, invoice_id: str | None = None) -> str | None:
         """Bring the account to what its subscription and its invoices at Stripe say now.
 
-        `invoice` is one that is to be looked at even if it is not among the newest.
+        That invoice is looked at even if it is not among the newest.
         """
         # Stripe tells of one renewal in several events; those that come together need one look.
-        id = None if invoice is None else str(invoice["id"])
         then: list[str] = []
-        await self._looks.at(subscription_id, lambda: self._sync(subscription_id, invoice, then), covering=id)
+        await self._looks.at(
+            subscription_id, lambda: self._sync(subscription_id, invoice_id, then), covering=invoice_id
+        )
         for other in then:
             await self.sync(other)
         kept = await self._table.get(subscription_id)
         return None if kept is None else kept.account_id
 
-    async def _sync(self, subscription_id: str, invoice: dict[str, Any] | None, then: list[str]) -> frozenset[str]:
+    async def _sync(self, subscription_id: str, invoice_id: str | None, then: list[str]) -> frozenset[str]:
         """The same. Returns the ids of the invoices that were looked at, and adds to `then` what is to be synced next."""
-        look = await self._latest_look(subscription_id, invoice)
+        look = await self._latest_look(subscription_id, invoice_id)
         if look is None:
             log.info("subscription_not_ours", subscription_id=subscription_id)
             return frozenset()
@@ -164,15 +165,15 @@ class Subscriptions:
             wanted=wanted,
         )
 
-    async def _latest_look(self, subscription_id: str, invoice: dict[str, Any] | None) -> "_Look | None":
+    async def _latest_look(self, subscription_id: str, invoice_id: str | None) -> "_Look | None":
         """What Stripe shows, kept. Questions are numbered, so one that another process overtook is asked again."""
         while True:
             question = await self._table.number_question(subscription_id)
-            look = await self._look(subscription_id, invoice)
+            look = await self._look(subscription_id, invoice_id)
             if look is None or await self._table.keep(look.seen, question):
                 return look
 
-    async def _look(self, subscription_id: str, invoice: dict[str, Any] | None) -> "_Look | None":
+    async def _look(self, subscription_id: str, invoice_id: str | None) -> "_Look | None":
         """Ask Stripe what there is to know; None when it is no business of ours."""
         fetched = await self._api.subscription(subscription_id)
         kept = await self._table.get(subscription_id)
@@ -181,7 +182,7 @@ class Subscriptions:
             return None
         known = {kept.stripe_price: kept.plan} if kept is not None and kept.stripe_price else {}
         prices = Prices(self._catalogue, known)
-        invoices = await self._invoices(subscription_id, invoice)
+        invoices = await self._invoices(subscription_id, invoice_id)
         items = {item["price"]["id"]: item for item in fetched["items"]["data"]}
         plan = carried_plan(fetched["status"], items, fetched.get("metadata") or {}, invoices, prices)
         if plan is None:
@@ -207,11 +208,11 @@ class Subscriptions:
         schedule = await self._api.schedule(fetched["schedule"]) if fetched.get("schedule") else None
         return None if schedule is None else read_schedule(schedule)
 
-    async def _invoices(self, subscription_id: str, also: dict[str, Any] | None) -> list[Invoice]:
-        """The newest invoices of a subscription and the one in hand, in the order in which they were made."""
+    async def _invoices(self, subscription_id: str, also: str | None) -> list[Invoice]:
+        """The newest invoices of a subscription and the one in question, in the order in which they were made."""
         found = {invoice["id"]: invoice for invoice in await self._api.invoices_of(subscription_id)}
-        if also is not None:
-            found.setdefault(also["id"], also)
+        if also is not None and also not in found:
+            found[also] = await self._api.invoice(also)
         # What was made within one second stays in Stripe's own order, which is newest first.
         return sorted(map(read_invoice, reversed(found.values())), key=lambda invoice: invoice.created)
 
