@@ -230,6 +230,17 @@ def test_s17_a_change_to_the_year_at_the_instant_at_which_the_month_began_counts
     assert account_of(book).monthly == 500
 
 
+def test_s17_an_upgrade_within_a_short_month_adds_the_share_of_a_whole_one(book: Book) -> None:
+    book.renew("plus", T0, add_months(T0, 1))
+    book.now = T0 + 10 * DAY
+    book.renew("plus", book.now, add_months(book.now, 1), prolongs=True)
+    # From 28 February, 10 of the month's 28 days are left, then 5.
+    book.now = add_months(T0, 1) + 5 * DAY
+    for plan in ("pro", "plus", "pro"):
+        book.set_plan(plan)
+        assert account_of(book).monthly == 500 * 10 // 28 + 1_500 * 5 // 28
+
+
 def test_s15_time_that_is_paid_by_a_change_opens_an_allowance_when_none_is_running(book: Book) -> None:
     book.renew("plus", T0, T0 + 30 * DAY)
     book.now = T0 + 40 * DAY

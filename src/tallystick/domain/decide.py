@@ -39,10 +39,17 @@ from tallystick.domain.errors import (
 )
 from tallystick.domain.holds import capture, extend_hold, place_hold, release
 from tallystick.domain.lots import burn
-from tallystick.domain.periods import Period, period_containing
+from tallystick.domain.periods import Period, period_containing, share
 from tallystick.domain.record import blank, record
 from tallystick.domain.refuse import insufficient
-from tallystick.domain.settle import Decision, allowance_grant, repay_from, replace_allowance, settle, settle_after
+from tallystick.domain.settle import (
+    Decision,
+    allowance_grant,
+    repay_from,
+    replace_allowance,
+    settle,
+    settle_after,
+)
 from tallystick.domain.taking_back import NO_PAST, Past, claw_back, reverse
 
 
@@ -188,7 +195,7 @@ def _set_plan(account: Account, command: SetPlan, now: datetime, catalogue: Cata
     current = account.allowance
     if current is not None and account.plan != plan.name and _opened_in_error(current, plan, since, now):
         return _set_plan_late(account, current, plan, command, now, catalogue)
-    allowance, grant = _allowance_on_change(account, plan, since, now)
+    allowance, grant = _allowance_on_change(account, plan, since, now, catalogue)
     if allowance is None and current is not None and command.since is not None and plan.renews_by_itself:
         allowance = _paid_until(current, current.period.end)
     account, entry = _plan_set(account, plan, command, now, allowance, grant)
@@ -244,7 +251,7 @@ def _paid_until(allowance: Allowance, end: datetime) -> Allowance:
 
 
 def _allowance_on_change(
-    account: Account, plan: Plan, since: datetime, now: datetime
+    account: Account, plan: Plan, since: datetime, now: datetime, catalogue: Catalogue
 ) -> tuple[Allowance | None, Grant | None]:
     """What a change to `plan` opens at once. A paid plan opens nothing before an invoice is paid (S15).
 
@@ -257,17 +264,25 @@ def _allowance_on_change(
     if current is None:
         allowance = _first_allowance(account, plan, now)
         return allowance, None if allowance is None else allowance_grant(account, allowance, now)
-    if now not in current.period or plan.allowance <= current.credits:
+    credits, month = _whole_month(current, catalogue)
+    if now not in current.period or plan.allowance <= credits:
         return None, None
-    raised = replace(current, plan=plan.name, credits=plan.allowance)
+    raised = replace(current, plan=plan.name, credits=share(plan.allowance, month, current.period.start))
     left = current.period.end - max(since, current.period.start)
-    added = (plan.allowance - current.credits) * left // _length(current.period)
+    added = (plan.allowance - credits) * left // (month.end - month.start)
     grant = allowance_grant(account, raised, now)
     return raised, replace(grant, remaining=added)
 
 
-def _length(period: Period) -> timedelta:
-    return period.end - period.start
+def _whole_month(current: Allowance, catalogue: Catalogue) -> tuple[int, Period]:
+    """The credits and the month of which an allowance is a part, where it is short; else its own."""
+    plan = catalogue.plan(current.plan)
+    start = current.period.start
+    if plan is not None and current.paid is not None and current.anchor <= start:
+        month = period_containing(current.anchor, start)
+        if month.start < start and current.credits == share(plan.allowance, month, start):
+            return plan.allowance, month
+    return current.credits, current.period
 
 
 def _first_allowance(account: Account, plan: Plan, now: datetime) -> Allowance | None:

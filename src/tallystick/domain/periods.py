@@ -61,3 +61,8 @@ def period_containing(anchor: datetime, instant: datetime) -> Period:
     while instant >= add_months(anchor, n + 1):
         n += 1
     return period_of(anchor, n)
+
+
+def share(credits: int, period: Period, since: datetime) -> int:
+    """What a period's credits come to for the time from `since` to its end, rounded down (S17)."""
+    return credits * (period.end - since) // (period.end - period.start)

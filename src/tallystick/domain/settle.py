@@ -22,7 +22,7 @@ from tallystick.domain.account import (
 )
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.frozen import cheaply_made
-from tallystick.domain.periods import Period, period_containing
+from tallystick.domain.periods import Period, period_containing, share
 from tallystick.domain.record import record
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -227,7 +227,7 @@ def _renewal(account: Account, now: datetime, catalogue: Catalogue) -> Allowance
             # All of it was missed: its last month opens, and lapses with it.
             period = period_containing(allowance.anchor, allowance.paid.end - timedelta.resolution)
         begin = max(period.start, allowance.period.end)
-        credits = credits * (period.end - begin) // (period.end - period.start)
+        credits = share(credits, period, begin)
         period = Period(begin, min(period.end, allowance.paid.end))
     return Allowance(plan.name, allowance.anchor, period, credits, allowance.paid, account.seq + 1)
 
