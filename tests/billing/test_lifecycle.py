@@ -161,6 +161,20 @@ async def test_s16_paused_the_plan_rests_and_resumed_it_goes_on(life: Life) -> N
     assert said.text == "Your subscription is active and renews on April 5, 2026."
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_s17_s27_resumed_within_its_month_the_rest_of_the_new_one_follows(life: Life, late: bool) -> None:
+    id = await life.subscribe()
+    await life.pass_until(2026, 2, 3)
+    await life.stripe.v1.subscriptions.pause_async(id, {"type": "subscription"})
+    await life.pass_until(2026, 2, 12, deliver=not late)
+    await life.stripe.v1.subscriptions.resume_async(id, {"billing_cycle_anchor": "now"})
+    await life.pass_until(2026, 3, 2, deliver=not late)
+    item = life.newest()["items"]["data"][0]["id"]
+    # 12 days of 28 are left when the old month ends, and 10 at the upgrade.
+    await life.update(items=[{"id": item, "price": PRO}], proration_behavior="always_invoice")
+    await life.shows("pro", 500 * 12 // 28 + 1_500 * 10 // 28, "active")
+
+
 async def test_s15_while_its_billing_is_paused_nothing_new_opens(life: Life) -> None:
     await life.subscribe()
     await life.update(pause_collection={"behavior": "void"})

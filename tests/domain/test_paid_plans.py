@@ -230,6 +230,25 @@ def test_s17_a_change_to_the_year_at_the_instant_at_which_the_month_began_counts
     assert account_of(book).monthly == 500
 
 
+@pytest.mark.parametrize("heard", ["all but the change", "that it rests", "nothing"])
+def test_s27_a_month_that_follows_another_one_is_short_however_late_its_payment_is_heard(
+    book: Book, heard: str
+) -> None:
+    month_end, changed = add_months(T0, 1), T0 + 10 * DAY
+    if heard != "nothing":
+        book.renew("plus", T0, month_end)
+    book.now = changed
+    if heard == "that it rests":
+        book.set_plan("free")
+    book.now = month_end + DAY
+    book.settle()
+    book.renew("plus", changed, add_months(changed, 1), prolongs=True, follows=month_end)
+    account = account_of(book)
+    assert account.monthly == 500 * 10 // 28
+    assert account.allowance is not None
+    assert account.allowance.period == Period(month_end, add_months(changed, 1))
+
+
 def test_s17_an_upgrade_within_a_short_month_adds_the_share_of_a_whole_one(book: Book) -> None:
     book.renew("plus", T0, add_months(T0, 1))
     book.now = T0 + 10 * DAY

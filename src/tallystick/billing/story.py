@@ -110,6 +110,7 @@ def tell(
     told += [change for line in waiting if (change := _proration(account_id, line, prices)) is not None]
     # Of what happened at one instant the opening comes first: a change then finds what it changes.
     told.sort(key=lambda t: (t.at, isinstance(t.command, SetPlan)))
+    told = _one_after_the_other(told)
     if ended is not None:
         told = _until_the_end(told, instant(ended))
     return tuple(t for t in _without_repetition(told) if instant(t.until) > now)
@@ -162,6 +163,27 @@ def _until_the_end(told: list[Told], ended: datetime) -> list[Told]:
         cut.append(Told(each.at, until, command))
     last = max((each.until for each in cut if isinstance(each.command, RenewAllowance)), default=None)
     return [each if last is None else replace(each, until=min(each.until, last)) for each in cut]
+
+
+def _one_after_the_other(told: list[Told]) -> list[Told]:
+    """The same, where what a change has paid for says until when the month goes on that ran then (S17)."""
+    following: list[Told] = []
+    last: RenewAllowance | None = None
+    for each in told:
+        command = each.command
+        if isinstance(command, RenewAllowance):
+            if command.prolongs and last is not None:
+                command = replace(command, follows=_month_end(last, command.period.start))
+            last = command
+        following.append(replace(each, command=command))
+    return following
+
+
+def _month_end(paid: RenewAllowance, at: datetime) -> datetime | None:
+    """When the month ends that runs at an instant because of a payment; None where none does."""
+    if paid.follows is not None and at < paid.follows:
+        return paid.follows
+    return paid.month_at(at).end if at in paid.period else None
 
 
 def _openings(account_id: str, invoice: Invoice, prices: Prices) -> list[Told]:

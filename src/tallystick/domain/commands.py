@@ -161,13 +161,14 @@ class RenewAllowance(_Keyed):
 
     A `period` of several `months` opens an allowance each month. With `prolongs` it was paid because a
     running subscription was changed, so the allowance that is open runs to its end first: changing back
-    and forth must not open it anew (S17).
+    and forth must not open it anew (S17). `follows` is that end, for when it is over or was never opened here (S27).
     """
 
     plan: str
     period: Period
     months: int = 1
     prolongs: bool = False
+    follows: datetime | None = None
     reason: str = ""
     reference: str | None = None
 
@@ -179,6 +180,8 @@ class RenewAllowance(_Keyed):
                 f"months must be a whole number from 1 to {MAX_MONTHS}, not {shown(self.months)}. Nothing was changed.",
                 name="months",
             )
+        if self.follows is not None:
+            object.__setattr__(self, "follows", require_instant(self.follows, "follows"))
         _require_text(self.reason, "reason")
         _require_reference(self.reference)
 

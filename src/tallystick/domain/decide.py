@@ -307,7 +307,7 @@ def _renew_allowance(
         kind = EntryKind.ALLOWANCE_PROLONGED
         allowance = replace(current, anchor=command.anchor, paid=command.period)
     else:
-        allowance = _paid_allowance(plan, command, now)
+        allowance = _after(_paid_allowance(plan, command, now), command, now)
         if allowance.period.start > now:
             kind = EntryKind.GRANT_SCHEDULED
         else:
@@ -339,6 +339,15 @@ def _paid_allowance(plan: Plan, command: RenewAllowance, now: datetime) -> Allow
     # Stripe counts months from its own anchor, so one month is as long as it was billed for. A plan that
     # renews by itself, should one follow, counts its periods from its end.
     return Allowance(plan.name, paid.end, paid, plan.allowance, paid)
+
+
+def _after(allowance: Allowance, command: RenewAllowance, now: datetime) -> Allowance:
+    """The same, of the rest of its month alone where another one ran into it, as if that had been heard in time."""
+    month, ran_until = allowance.period, command.follows
+    if ran_until is None or ran_until > now or not month.start < ran_until < month.end:
+        return allowance
+    short = replace(allowance, anchor=command.anchor, period=Period(ran_until, month.end))
+    return replace(short, credits=share(allowance.credits, month, ran_until))
 
 
 def _is_superseded(account: Account, plan: Plan, command: RenewAllowance, now: datetime) -> bool:
