@@ -260,6 +260,24 @@ def test_s17_an_upgrade_within_a_short_month_adds_the_share_of_a_whole_one(book:
         assert account_of(book).monthly == 500 * 10 // 28 + 1_500 * 5 // 28
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_s27_an_upgrade_before_a_short_month_is_rounded_alike_however_late_it_is_heard(
+    book: Book, late: bool
+) -> None:
+    start, end = add_months(T0, 1), add_months(T0, 2)
+    book.now = changed = end - DAY
+    book.renew("plus", start, end)
+    book.renew("plus", changed, add_months(changed, 1), prolongs=True)
+    if not late:
+        book.set_plan("pro")
+    book.now = end + DAY
+    book.settle()
+    if late:
+        book.set_plan("pro", since=changed)
+    # Not 500 * 30 // 31 + 1_500 * 30 // 31, which is one less.
+    assert account_of(book).monthly == 2_000 * 30 // 31
+
+
 def test_s15_time_that_is_paid_by_a_change_opens_an_allowance_when_none_is_running(book: Book) -> None:
     book.renew("plus", T0, T0 + 30 * DAY)
     book.now = T0 + 40 * DAY

@@ -268,8 +268,11 @@ def _allowance_on_change(
     if now not in current.period or plan.allowance <= credits:
         return None, None
     raised = replace(current, plan=plan.name, credits=share(plan.allowance, month, current.period.start))
-    left = current.period.end - max(since, current.period.start)
-    added = (plan.allowance - credits) * left // (month.end - month.start)
+    if since <= current.period.start:
+        # As if the whole of it had opened so.
+        added = raised.credits - current.credits
+    else:
+        added = (plan.allowance - credits) * (current.period.end - since) // (month.end - month.start)
     grant = allowance_grant(account, raised, now)
     return raised, replace(grant, remaining=added)
 
