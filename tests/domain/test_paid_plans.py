@@ -260,6 +260,18 @@ def test_s17_an_upgrade_within_a_short_month_adds_the_share_of_a_whole_one(book:
         assert account_of(book).monthly == 500 * 10 // 28 + 1_500 * 5 // 28
 
 
+@pytest.mark.parametrize("after", [timedelta(0), timedelta.resolution, DAY])
+def test_s27_an_end_that_is_heard_at_the_instant_of_the_next_month_opens_the_first_plan_s_at_once(
+    book: Book, after: timedelta
+) -> None:
+    yearly(book)
+    book.now = add_months(T0, 1) + after
+    book.settle()
+    book.set_plan("free", since=T0 + DAY)
+    assert account_of(book).monthly == 25
+    assert account_of(book).resets_at(book.now) == add_months(T0, 2)
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_s27_an_upgrade_before_a_short_month_is_rounded_alike_however_late_it_is_heard(
     book: Book, late: bool

@@ -236,7 +236,8 @@ def _set_plan_late(
     """Take what is left of such an allowance away, and open what the plan opens by itself instead, if anything."""
     account, before = replace_allowance(account, at=now, now=now)
     start = current.period.start
-    over = replace(_paid_until(current, start), period=Period(start, max(now, start + timedelta.resolution)))
+    # No period is empty, and this one is over now, also at the very instant at which it began.
+    over = replace(_paid_until(current, start), period=Period(min(start, now - timedelta.resolution), now))
     account, entry = _plan_set(account, plan, command, now, over, None)
     settled = settle_after(account, entry, now, catalogue)
     return Decision(settled.account, (*before, *settled.entries))
