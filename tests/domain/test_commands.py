@@ -1,5 +1,6 @@
 """What cannot be made into a command: it is refused where it is made, so that no batch ever meets it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -105,3 +106,14 @@ def test_s12_a_hold_lasts_a_whole_number_of_seconds_up_to_a_day(seconds: Any) ->
         PlaceHold(**ID, amount=1, seconds=seconds)
     with pytest.raises(InvalidInput):
         ExtendHold(**ID, hold=1, seconds=seconds)
+
+
+def test_s7_what_an_invoice_follows_is_no_part_of_its_request() -> None:
+    """An invoice that is looked at again is the same request, whatever is known of the ones before by then."""
+    paid = RenewAllowance(
+        account_id="acme", key="invoice:in_1", plan="plus", period=Period(T0, T0 + timedelta(days=30)), prolongs=True
+    )
+    later = replace(paid, follows=T0 + timedelta(days=2))
+    assert later.request == paid.request
+    assert "follows" not in later.request
+    assert replace(later, prolongs=False).request != later.request

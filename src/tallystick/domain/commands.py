@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
@@ -107,8 +107,12 @@ class _Keyed:
 
     @property
     def request(self) -> str:
-        """The request in canonical form: two commands with one key are the same when these are equal (S7)."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("account_id", "key")}
+        """The request in canonical form: two commands with one key are the same when these are equal (S7).
+
+        What does not count when commands are compared is no part of it.
+        """
+        asked = [f.name for f in fields(self) if f.compare and f.name not in ("account_id", "key")]
+        facts = {name: getattr(self, name) for name in asked}
         return json.dumps([type(self).__name__, facts], default=_plain, separators=(",", ":"))
 
 
@@ -161,14 +165,15 @@ class RenewAllowance(_Keyed):
 
     A `period` of several `months` opens an allowance each month. With `prolongs` it was paid because a
     running subscription was changed, so the allowance that is open runs to its end first: changing back
-    and forth must not open it anew (S17). `follows` is that end, for when it is over or was never opened here (S27).
+    and forth must not open it anew (S17). `follows` is that end, for when it is over or was never opened here (S27);
+    what was paid is the same whether it is known or not, so it is no part of the request.
     """
 
     plan: str
     period: Period
     months: int = 1
     prolongs: bool = False
-    follows: datetime | None = None
+    follows: datetime | None = field(default=None, compare=False)
     reason: str = ""
     reference: str | None = None
 
