@@ -41,7 +41,7 @@ async def only(database: Database) -> StoredEvent:
 
 
 def inbox_with(database: Database, clock: FrozenClock, act: Callable[[str], Awaitable[None]]) -> Inbox:
-    async def handle(id: str) -> About:
+    async def handle(id: str, _: dict[str, Any]) -> About:
         await act(id)
         return About()
 
@@ -75,7 +75,7 @@ async def test_s27_a_worker_whose_lease_ran_out_does_not_undo_what_another_one_d
     slow, other = inbox_with(database, clock, act), inbox_with(database, clock, quick)
     await slow.store(an_event())
     working = asyncio.create_task(slow.work())
-    await act.begun.wait()
+    await asyncio.wait_for(act.begun.wait(), 10)
     clock.now += LEASE
     assert await other.work() == 1
     act.go_on.set()
@@ -97,7 +97,7 @@ async def test_s28_a_worker_whose_lease_ran_out_does_not_undo_what_a_replay_did(
     slow, other = inbox_with(database, clock, act), inbox_with(database, clock, hopeless)
     await slow.store(an_event())
     working = asyncio.create_task(slow.work())
-    await act.begun.wait()
+    await asyncio.wait_for(act.begun.wait(), 10)
     clock.now += LEASE
     await other.work()
     assert (await only(database)).status is EventStatus.PARKED
