@@ -34,3 +34,19 @@ async def periodically(
             # A mistake in one round must not end all rounds to come.
             log.error("stumbled", work=name, exception=traceback_of(error))
         wait = seconds
+
+
+async def broken_off(work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+    """Do `work`, but break it off as soon as `stopping` is set.
+
+    For what takes long, may end anywhere, and goes on from there the next time.
+    """
+    working, stopped = asyncio.ensure_future(work()), asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        if not working.done():
+            working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working

@@ -332,6 +332,44 @@ async def test_a_running_service_reconciles_every_six_hours_and_takes_up_what_st
     await billing.close()
 
 
+async def test_a_service_that_stops_breaks_a_walk_off_and_the_next_one_goes_on(
+    shop: Shop, catalogue: Catalogue, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.open()
+    await shop.buy()
+    shop.events()
+    billing, stopping, begun = (
+        Billing(shop.settings, shop.database, shop.ledger, catalogue, clock),
+        asyncio.Event(),
+        asyncio.Event(),
+    )
+    page = StripeApi.page
+
+    async def slow(self: StripeApi, of: str, params: dict[str, Any], after: str | None) -> Any:
+        if of == "sessions":
+            begun.set()
+            await asyncio.Event().wait()
+        return await page(self, of, params, after)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StripeApi, "page", slow)
+        patch.setattr("tallystick.billing.billing.RECONCILE_CHECK_SECONDS", 0)
+        running = asyncio.create_task(billing.run(stopping))
+        await asyncio.wait_for(begun.wait(), 10)
+        stopping.set()
+        await asyncio.wait_for(running, 10)
+    latest = await billing.latest_reconciliation()
+    assert latest is not None
+    assert (latest.phase, latest.report.finished) == ("sessions", False)
+    clock.advance(minutes=5)
+    await billing.reconcile_when_due()
+    latest = await billing.latest_reconciliation()
+    assert latest is not None
+    assert (latest.report.finished, latest.report.expected, latest.report.booked) == (True, 200, 200)
+    assert (await shop.account()).bonus == 200
+    await billing.close()
+
+
 class _Crash(BaseException):
     """Whatever ends a process in the middle of something."""
 

@@ -35,7 +35,7 @@ from tallystick.database.engine import Database
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.errors import Unavailable
 from tallystick.ledger import Ledger
-from tallystick.periodically import periodically
+from tallystick.periodically import broken_off, periodically
 
 RESUME_SECONDS = 30
 """How often to look for refunds that a crash or an outage left half-way."""
@@ -231,7 +231,7 @@ class Billing:
             periodically("refunds", self._refunds.resume, RESUME_SECONDS, stopping),
             periodically(
                 "reconciliation",
-                self.reconcile_when_due,
+                lambda: broken_off(self.reconcile_when_due, stopping),
                 RECONCILE_CHECK_SECONDS,
                 stopping,
                 # A service that starts has better things to do first.
