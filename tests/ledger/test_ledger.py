@@ -1,13 +1,14 @@
 """The ledger on both databases: keys, concurrency, restarts, and what verify finds."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tallystick.domain.catalogue import Catalogue
-from tallystick.domain.commands import ClawBack, GrantBonus, OpenAccount, SetPlan, Spend
+from tallystick.domain.commands import ClawBack, Command, GrantBonus, OpenAccount, SetPlan, Settle, Spend
 from tallystick.domain.errors import (
     IdempotencyConflict,
     InsufficientCredits,
@@ -17,6 +18,7 @@ from tallystick.domain.errors import (
 )
 from tallystick.ledger import Ledger, Receipt
 from tallystick.ledger import batch as batches
+from tallystick.ledger.batch import Outcome, Settled
 from tallystick.ledger.lanes import Lane
 from tallystick.ledger.verify import Verification, verify
 from tests.conftest import FrozenClock
@@ -194,6 +196,28 @@ async def test_a_batch_shares_one_transaction_and_a_refusal_does_not_spoil_it(le
     )
     assert [isinstance(outcome, InsufficientCredits) for outcome in outcomes] == [n == 3 for n in range(10)]
     assert commits == 1
+
+
+async def test_who_is_answered_and_asks_again_at_once_is_in_the_next_batch() -> None:
+    sizes = []
+
+    async def commit(commands: Sequence[Command]) -> list[Outcome]:
+        sizes.append(len(commands))
+        await asyncio.sleep(0.01)
+        return [Settled(0) for _ in commands]
+
+    lane = Lane(commit)
+
+    async def caller() -> None:
+        for _ in range(3):
+            await lane.submit(Settle(account_id="alice"))
+
+    first = [asyncio.create_task(caller()) for _ in range(3)]
+    await asyncio.sleep(0.005)
+    # These wait while the first three are written.
+    later = [asyncio.create_task(caller()) for _ in range(4)]
+    await asyncio.gather(*first, *later)
+    assert sizes == [3, 7, 7, 4]
 
 
 async def test_a_caller_that_went_away_does_not_spoil_the_batch(ledger: Ledger) -> None:

@@ -87,6 +87,8 @@ class Lane:
                     answer.set_exception(outcome)
                 else:
                     answer.set_result(outcome)
+            # Who was answered and asks again at once is in the next batch.
+            await asyncio.sleep(0)
 
     def _take(self) -> list[tuple[Command, asyncio.Future[Answer]]]:
         """The next batch, without those whose caller has gone away, or who have waited for too long."""

@@ -55,12 +55,15 @@ from tallystick.ledger.sqlite_rows import (
 )
 from tallystick.ledger.store import Proof, proof_begins
 
+LANES = 2
+"""While one batch is written, another one is decided and waits at the writer."""
+
 BUSY_SECONDS = 10
 """How long a batch waits for another process that is writing to the same file."""
 
 # A batch touches pages all over the file. They stay in memory until the commit, and go from the log into
-# the file in larger portions than SQLite's own 4 MB.
-_ROOM = ("cache_size=-65536", "cache_spill=OFF", "temp_store=MEMORY", "wal_autocheckpoint=8192")
+# the file in larger portions than SQLite's own 4 MB: a page that many batches touched is copied once.
+_ROOM = ("cache_size=-65536", "cache_spill=OFF", "temp_store=MEMORY", "wal_autocheckpoint=16384")
 
 T = TypeVar("T")
 
@@ -73,7 +76,7 @@ _KEEP_PROOF = (
 class SqliteStore:
     """One file. Several processes may use it at once; SQLite lets them write one after the other."""
 
-    lanes = 1
+    lanes = LANES
 
     def __init__(
         self,
@@ -178,7 +181,7 @@ class SqliteStore:
         await self._reader.close()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        async with self._turns.take("ledger"):
+        async with self._turns.take("ledger", LANES):
             return await self._writer.run(work)
 
     def _commit(
