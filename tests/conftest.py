@@ -9,7 +9,8 @@ import ssl
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -146,19 +147,31 @@ async def _admin(server: str, statement: str) -> None:
 
 
 @pytest.fixture
-async def postgres_url(
+def fresh_postgres(
     postgres_server: str, postgres_template: str, citus_workers: list[tuple[str, int]] | None
-) -> AsyncIterator[str]:
-    """A fresh, migrated database on PostgreSQL; on a Citus cluster a distributed one."""
-    name = f"tallystick_{uuid.uuid4().hex[:12]}"
-    if citus_workers is not None:
-        await citus_cluster.create(postgres_server, citus_workers, name)
+) -> Callable[[], AbstractAsyncContextManager[str]]:
+    """Makes fresh, migrated databases on PostgreSQL; on a Citus cluster distributed ones."""
+
+    @asynccontextmanager
+    async def fresh() -> AsyncIterator[str]:
+        name = f"tallystick_{uuid.uuid4().hex[:12]}"
+        if citus_workers is not None:
+            await citus_cluster.create(postgres_server, citus_workers, name)
+            yield with_database(postgres_server, name)
+            await citus_cluster.drop(postgres_server, citus_workers, name)
+            return
+        await _admin(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
         yield with_database(postgres_server, name)
-        await citus_cluster.drop(postgres_server, citus_workers, name)
-        return
-    await _admin(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
-    yield with_database(postgres_server, name)
-    await _admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+        await _admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+    return fresh
+
+
+@pytest.fixture
+async def postgres_url(fresh_postgres: Callable[[], AbstractAsyncContextManager[str]]) -> AsyncIterator[str]:
+    """A fresh, migrated database on PostgreSQL; on a Citus cluster a distributed one."""
+    async with fresh_postgres() as url:
+        yield url
 
 
 @pytest.fixture
