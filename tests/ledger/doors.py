@@ -96,6 +96,8 @@ class DirectDoor:
         self._of = (url, catalogue, clock)
         self._loop = asyncio.new_event_loop()
         self._ledger = self._run(Ledger.open(*self._of))
+        self._watch: Any = None
+        """A connection of its own to PostgreSQL, made for the first crash and kept for the next."""
 
     def _run(self, work: Awaitable[T]) -> T:
         return self._loop.run_until_complete(work)
@@ -122,7 +124,9 @@ class DirectDoor:
         store = self._ledger.store
         if isinstance(store, PostgresStore):
             store.connections.terminate()
-            await _quiet(self._of[0])
+            if self._watch is None:
+                self._watch = await asyncpg.connect(parse_url(self._of[0]).native, statement_cache_size=0)
+            await _quiet(self._watch)
         else:
             await store.close()
         under_way.cancel()
@@ -142,34 +146,31 @@ class DirectDoor:
 
     def close(self) -> None:
         self._run(self._ledger.close())
+        if self._watch is not None:
+            self._run(self._watch.close())
         self._loop.close()
 
 
-async def _quiet(url: str) -> None:
+async def _quiet(connection: Any) -> None:
     """Wait until PostgreSQL is done with what a ledger that went down had asked of it."""
-    connection = await asyncpg.connect(parse_url(url).native, statement_cache_size=0)
     at_work = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
         "AND (application_name = 'tallystick ledger' OR state <> 'idle')"
     )
     while await connection.fetchval(at_work):
         await asyncio.sleep(0.001)
-    await connection.close()
 
 
 class HttpDoor:
-    """The whole service behind /v1, as another back end sees it."""
+    """The whole service behind /v1, as another back end sees it.
+
+    The application is made once for all restarts, since that takes as long as dozens of steps: what it remembers is
+    in `Tallystick`, which is closed and opened.
+    """
 
     def __init__(self, url: str, catalogue: Catalogue, clock: FrozenClock) -> None:
-        self._of = (url, catalogue, clock)
+        self._clock = clock
         self._loop = asyncio.new_event_loop()
-        self._start()
-
-    def _run(self, work: Awaitable[T]) -> T:
-        return self._loop.run_until_complete(work)
-
-    def _start(self) -> None:
-        url, catalogue, clock = self._of
         self._credits = Tallystick(url, plans=catalogue.plans, clock=clock, base_url="http://127.0.0.1")
         app = create_app(self._credits, WebSettings(base_url="http://127.0.0.1", secret_key="s" * 32))
         self._run(self._credits.open())
@@ -179,6 +180,9 @@ class HttpDoor:
             base_url="http://127.0.0.1/v1/accounts/",
             headers={"Authorization": f"Bearer {secret}"},
         )
+
+    def _run(self, work: Awaitable[T]) -> T:
+        return self._loop.run_until_complete(work)
 
     def submit(self, command: KeyedCommand) -> Answer:
         if isinstance(command, RenewAllowance | ClawBack):
@@ -202,13 +206,11 @@ class HttpDoor:
         return said["monthly"], said["bonus"], said["available"], said["debt"]
 
     def restart(self) -> None:
-        self._run(self._stop())
-        self._start()
+        self._run(self._reopen())
 
     def crash(self, command: KeyedCommand) -> bool:
         self._run(self._go_down(command))
-        self._run(self._stop())
-        self._start()
+        self._run(self._reopen())
         entries = self._run(self._http.get(command.account_id + "/entries?limit=200")).json()["entries"]
         return any(entry["key"] == command.key for entry in entries)
 
@@ -219,15 +221,15 @@ class HttpDoor:
         under_way.cancel()
         await asyncio.gather(under_way, return_exceptions=True)
 
-    async def _stop(self) -> None:
-        await self._http.aclose()
+    async def _reopen(self) -> None:
         await self._credits.close()
+        await self._credits.open()
 
     def sweep(self) -> None:
         self._run(self._credits.ledger.sweep())
 
     def archive(self, before: datetime) -> None:
-        self._run(_archived(self._credits.ledger, before, self._of[2].now))
+        self._run(_archived(self._credits.ledger, before, self._clock.now))
 
     def archived(self, id: str) -> int:
         return self._run(self._credits.ledger.account(id)).archived
@@ -236,7 +238,8 @@ class HttpDoor:
         return self._run(verify(self._credits.ledger, id)).differences
 
     def close(self) -> None:
-        self._run(self._stop())
+        self._run(self._http.aclose())
+        self._run(self._credits.close())
         self._loop.close()
 
 
