@@ -7,7 +7,8 @@ import pytest
 from stripe_sandbox import Sandbox, SandboxServer
 from stripe_sandbox.checkout import settle_bank_payment
 from tallystick.billing import PurchaseStatus
-from tallystick.billing.errors import AlreadyOnPlan
+from tallystick.billing.errors import AlreadyOnPlan, StripeRejected, StripeUnavailable
+from tallystick.billing.fulfilment import SESSION_GONE
 from tallystick.domain.account import GrantKind
 from tallystick.domain.amounts import MAX_BALANCE, MAX_CREDITS
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
@@ -105,6 +106,67 @@ async def test_s20_what_is_paid_and_refused_by_the_ledger_needs_review(shop: Sho
     assert str(reviewed.problem).startswith("Paid, but not credited: ")
     assert await shop.account() == before
     assert all(event.status != "parked" for event in await shop.billing.latest_events(100))
+
+
+async def test_a_session_that_is_gone_at_stripe_ends_its_purchase_and_another_is_opened(
+    database_url: str, catalogue: Catalogue
+) -> None:
+    async with SandboxServer(Sandbox()) as server, SandboxServer(Sandbox()) as cleared:
+        seed(server.sandbox)
+        seed(cleared.sandbox)
+        async with make_shop(database_url, catalogue, server) as shop:
+            await shop.open()
+            gone = await shop.billing.start_pack_checkout("acme")
+        async with make_shop(database_url, catalogue, cleared) as shop:
+            new = await shop.billing.start_pack_checkout("acme")
+            assert new == await shop.billing.start_pack_checkout("acme")
+            states = {p.id: (p.status, p.problem) for p in await shop.billing.purchases("acme")}
+            assert states == {gone.purchase_id: ("expired", SESSION_GONE), new.purchase_id: ("open", None)}
+            assert await shop.pay(new.url) == 303
+            await shop.deliver()
+            assert (await shop.account()).bonus == 200
+        # Back at the first account the session is there after all, and somebody pays it.
+        async with make_shop(database_url, catalogue, server) as shop:
+            assert await shop.pay(gone.url) == 303
+            await shop.deliver()
+            purchase = await shop.billing.purchase("acme", str(gone.purchase_id))
+            assert (purchase.status, purchase.problem) == (PurchaseStatus.CREDITED, None)
+            assert (await shop.account()).bonus == 400
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        ("server_error", StripeUnavailable),
+        ("rate_limit", StripeUnavailable),
+        ("reset", StripeUnavailable),
+        ("forbidden", StripeRejected),
+    ],
+)
+async def test_a_purchase_is_not_ended_because_stripe_does_not_say_how_its_session_stands(
+    shop: Shop, fails: str, told: type[Exception]
+) -> None:
+    await shop.open()
+    started = await shop.billing.start_pack_checkout("acme")
+    shop.sandbox.outages.fail(fails, times=4, method="GET", path="/v1/checkout/sessions/")
+    with pytest.raises(told):
+        await shop.billing.start_pack_checkout("acme")
+    purchase = await shop.billing.purchase("acme", str(started.purchase_id))
+    assert (purchase.status, purchase.problem) == (PurchaseStatus.OPEN, None)
+    shop.sandbox.outages.clear()
+    assert await shop.billing.start_pack_checkout("acme") == started
+
+
+async def test_s27_an_event_of_a_session_that_the_key_does_not_see_ends_nothing(shop: Shop) -> None:
+    await shop.open()
+    purchase = await shop.buy()
+    session = shop.sandbox.get(purchase.checkout_session_id, "checkout.session")
+    shop.sandbox.store.delete(session["id"])
+    await shop.deliver()
+    assert (await shop.billing.purchase("acme", purchase.id)).status is PurchaseStatus.OPEN
+    assert (await shop.billing.purchase_of_return("acme", session["id"])).status is PurchaseStatus.OPEN
+    shop.sandbox.store.put(session)
+    assert (await shop.billing.purchase_of_return("acme", session["id"])).status is PurchaseStatus.CREDITED
 
 
 async def test_an_account_with_the_longest_id_can_buy(shop: Shop) -> None:

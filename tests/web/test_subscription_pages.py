@@ -133,3 +133,18 @@ async def test_s21_a_checkout_that_has_expired_is_told_with_the_way_back(
     page = await browser.get(f"/purchases/return?session_id={purchase.checkout_session_id}")
     assert way_back in page.text
     assert (await browser.get(f"/api/purchases/{purchase.id}")).json()["recovery_url"] == way_back
+
+
+async def test_a_checkout_that_is_gone_at_stripe_is_told_as_closed_without_saying_what_was_charged(
+    house: House, browser: httpx2.AsyncClient
+) -> None:
+    account_id = await sign_up(browser)
+    await make_plus(house, account_id)
+    gone = (await browser.post("/api/stripe/create-credit-checkout")).json()
+    purchase = await house.credits.billing.purchase(account_id, gone["purchase_id"])
+    house.sandbox.store.delete(purchase.checkout_session_id)
+    again = (await browser.post("/api/stripe/create-credit-checkout")).json()
+    assert again["purchase_id"] != gone["purchase_id"]
+    page = await browser.get(f"/purchases/return?session_id={purchase.checkout_session_id}")
+    assert "not to be found at Stripe any more" in page.text
+    assert "Nothing was charged" not in page.text

@@ -83,8 +83,9 @@ class Checkout:
         The plan is judged from the ledger's own record (S19). The session is made first and the purchase
         written before anybody learns its address: when Stripe fails, or we do in between, what is left at
         most is a session that nobody can reach, and it expires. A session that is still open is used again; one
-        that was paid, though its event has not come, is credited first (S21). Raises UnknownAccount, UnknownPack,
-        PlanRequired, StripeUnavailable, StripeRejected, PriceMismatch; each leaves no purchase behind.
+        that was paid, though its event has not come, is credited first (S21); one that Stripe does not have any more
+        is given up. Raises UnknownAccount, UnknownPack, PlanRequired, StripeUnavailable, StripeRejected,
+        PriceMismatch; each leaves no purchase behind.
         """
         account = await self._ledger.account(account_id)
         plan = self._catalogue.plan(account.plan)
@@ -97,8 +98,8 @@ class Checkout:
                 known := await self._purchases.still_open(account_id, pack, self._clock() + REUSE_MARGIN)
             ) is not None:
                 # Our own books learn that it was paid, or expired, only when an event arrives.
-                now = await self._fulfilment.fulfil(known.checkout_session_id)
-                if now is None or now.status is PurchaseStatus.OPEN:
+                now = await self._fulfilment.look_again(known)
+                if now.status is PurchaseStatus.OPEN:
                     return StartedCheckout(known.checkout_url, known.id)
             return await self._start(account_id, pack, email)
 

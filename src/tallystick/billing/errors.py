@@ -143,6 +143,11 @@ class StripeRejected(TallystickError):
 
     code = "stripe_rejected"
 
+    @property
+    def is_missing(self) -> bool:
+        """True when Stripe does not have what the request is about. API v1 and v2 say so in their own words."""
+        return self.details.get("stripe_code") in ("resource_missing", "not_found")
+
 
 class ReconciliationUnderWay(TallystickError):
     """Another process goes on with the same reconciliation."""

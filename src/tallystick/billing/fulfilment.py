@@ -6,7 +6,7 @@ import structlog
 
 from tallystick.billing.agreement import disagreement, quantity_of
 from tallystick.billing.customers import Customers
-from tallystick.billing.errors import NeedsOperator
+from tallystick.billing.errors import NeedsOperator, StripeRejected
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.domain.account import GrantKind
@@ -19,6 +19,9 @@ PAID = ("paid", "no_payment_required")
 _UNSETTLED = (PurchaseStatus.OPEN, PurchaseStatus.PENDING)
 # What Stripe says has been paid is credited even if an earlier message had ended the purchase.
 _CREDITABLE = (*_UNSETTLED, PurchaseStatus.EXPIRED, PurchaseStatus.FAILED)
+
+SESSION_GONE = "Stripe does not have its checkout session. Were test data deleted, or is the key of another account?"
+"""The problem of a purchase that was closed because nobody can pay it any more."""
 
 # A payment intent of a completed session in one of these waits for nothing any more.
 _NOT_COMING = ("requires_payment_method", "canceled")
@@ -87,6 +90,23 @@ class Fulfilment:
             if (session["payment_intent"] or {}).get("status") in _NOT_COMING:
                 return await self._fail(purchase)
         return purchase
+
+    async def look_again(self, purchase: Purchase) -> Purchase:
+        """Do as `fulfil` for an open purchase that its buyer wants to go on with.
+
+        One whose session Stripe does not have is ended as expired: nobody can pay it. That Stripe does not answer, or
+        refuses for another reason, ends nothing and is raised. Only here: an event or a return visit tells of a
+        session that is there, and must not be done with because of a key of another account.
+        """
+        try:
+            return await self.fulfil(purchase.checkout_session_id) or purchase
+        except StripeRejected as error:
+            if not error.is_missing:
+                raise
+        log.warning("session_gone", purchase_id=purchase.id, checkout_session_id=purchase.checkout_session_id)
+        return await self._purchases.move(
+            purchase, PurchaseStatus.EXPIRED, leaving=[PurchaseStatus.OPEN], problem=SESSION_GONE
+        )
 
     async def _recovered(self, session: dict[str, Any]) -> Purchase | None:
         """The purchase whose expired checkout this session goes on from. Once completed it takes its place.

@@ -207,7 +207,7 @@ class Reconciliation:
         try:
             session = await self._api.session(purchase.checkout_session_id)
         except StripeRejected as error:
-            if error.details.get("stripe_code") != "resource_missing":
+            if not error.is_missing:
                 raise
             books = await self._books(purchase)
             return _Found(differences.of_purchase_unknown_at_stripe(purchase, books), 0, books.granted or 0)

@@ -12,9 +12,6 @@ from tallystick.billing.errors import StripeRejected, StripeUnavailable
 
 T = TypeVar("T")
 
-_NOT_THERE = ("resource_missing", "not_found")
-"""How API v1 and v2 say it."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -29,7 +26,7 @@ async def or_none(request: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
     try:
         return await request
     except StripeRejected as error:
-        if error.details["stripe_code"] in _NOT_THERE:
+        if error.is_missing:
             return None
         raise
 
@@ -57,12 +54,13 @@ async def ask(request: Awaitable[T]) -> T:
         if error.http_status is None or error.http_status >= 500 or error.http_status in (409, 429):
             log.warning("stripe_unavailable", error=type(error).__name__, status=error.http_status)
             raise StripeUnavailable from error
-        # Looking for what is not there is a question like any other: the caller says whether the answer is bad.
-        say = log.info if error.code in _NOT_THERE else log.error
-        say("stripe_rejected", status=error.http_status, code=error.code, request_id=error.request_id)
-        raise StripeRejected(
+        rejected = StripeRejected(
             f"Stripe refused a request ({error.code or error.http_status}, request {error.request_id}). "
             "Nothing was changed. An operator has to look at the settings.",
             stripe_code=error.code,
             status=error.http_status,
-        ) from error
+        )
+        # Looking for what is not there is a question like any other: the caller says whether the answer is bad.
+        say = log.info if rejected.is_missing else log.error
+        say("stripe_rejected", status=error.http_status, code=error.code, request_id=error.request_id)
+        raise rejected from error

@@ -183,6 +183,8 @@ def purchase_view(purchase: Purchase, looks: int) -> PurchaseView:
             return PurchaseView("warning", "We are checking this payment", text, False)
         case PurchaseStatus.EXPIRED:
             text = "It was open for too long, so it was closed. Nothing was charged. You can start again any time."
+            if purchase.problem:
+                text = "It is not to be found at Stripe any more, so it was closed. You can start again any time."
             return PurchaseView("warning", "This checkout has expired", text, False)
         case PurchaseStatus.FAILED:
             text = "The payment did not arrive, so no credits were added. Nothing was charged. You can try again."
