@@ -212,7 +212,11 @@ def _subscribe(
     lines = session["_line_items"]
     given = {
         **session["_subscription"],
-        "items": [{"price": line["price"]["id"], "quantity": line["quantity"]} for line in lines],
+        "items": [
+            {"price": line["price"]["id"], "quantity": line["quantity"], "tax_rates": line.get("_tax_rates", [])}
+            for line in lines
+        ],
+        "default_tax_rates": session.get("_default_tax_rates", []),
         "default_payment_method": method and method["id"],
         "automatic_tax": session["automatic_tax"],
         "discounts": [{kind: id for kind, id in named.items() if id} for named in session["discounts"]],

@@ -40,10 +40,10 @@ def line(sandbox: Sandbox, n: int, given: Object, mode: str) -> Object:
         )
     product = sandbox.get(price["product"], "product")
     made = shapes.line_item(new_id("li"), price, product, given.get("quantity", 1))
-    return adjusted(sandbox, made, given, at, mode)
+    return adjusted(sandbox, made, given, at)
 
 
-def adjusted(sandbox: Sandbox, made: Object, given: Object, at: str, mode: str) -> Object:
+def adjusted(sandbox: Sandbox, made: Object, given: Object, at: str) -> Object:
     """A line with the quantity, its limits and the tax rates that are given. Raises StripeError for what cannot be."""
     quantity: int = given["quantity"] if "quantity" in given else made["quantity"]
     adjustable = made["adjustable_quantity"]
@@ -67,11 +67,6 @@ def adjusted(sandbox: Sandbox, made: Object, given: Object, at: str, mode: str) 
     rates = made.get("_tax_rates", [])
     if "tax_rates" in given:
         rates = tax_rates.chosen(sandbox, given["tax_rates"], f"{at}[tax_rates]")
-    if rates and mode == "subscription":
-        raise StripeError(
-            "The sandbox taxes subscriptions by `automatic_tax` alone; tax rates are for `payment` mode.",
-            param=f"{at}[tax_rates]",
-        )
     return {**made, "quantity": quantity, "adjustable_quantity": adjustable, "_tax_rates": rates}
 
 
@@ -169,11 +164,12 @@ def _adjustable(given: Object) -> Object | None:
 
 
 def _taxes(sandbox: Sandbox, session: Object, line: Object, amount: int, off: int) -> list[Object]:
-    """What a line is taxed with: by Stripe itself, or by the rates that the seller gave."""
+    """What a line is taxed with: by Stripe itself, or by the rates that the seller gave for it, or for all."""
     if session["automatic_tax"]["enabled"]:
         owed, rate = tax.on(sandbox, amount - off, line["price"]["tax_behavior"])
         return [{"amount": owed, "rate": rate, "taxability_reason": tax.reason(rate), "taxable_amount": amount - off}]
+    default = session.get("_default_tax_rates", [])
     return [
         {"amount": owed, "rate": rate, "taxability_reason": None, "taxable_amount": taxable}
-        for owed, taxable, rate in tax_rates.on(amount - off, line.get("_tax_rates", []))
+        for owed, taxable, rate in tax_rates.on(amount - off, line.get("_tax_rates") or default)
     ]

@@ -42,7 +42,7 @@ def parameters(expired: Object) -> Object:
 
 
 def _entry(line: Object) -> Object:
-    entry = {"price": line["price"]["id"], "quantity": line["quantity"]}
+    entry = {"price": line["price"]["id"], "quantity": line["quantity"], "tax_rates": line.get("_tax_rates", [])}
     return (
         entry if line["adjustable_quantity"] is None else entry | {"adjustable_quantity": line["adjustable_quantity"]}
     )

@@ -2,7 +2,16 @@
 
 from stripe import params
 
-from stripe_sandbox import checkout_lines, checkout_order, checkout_recovery, lists, operations, setup_intents, shapes
+from stripe_sandbox import (
+    checkout_lines,
+    checkout_order,
+    checkout_recovery,
+    lists,
+    operations,
+    setup_intents,
+    shapes,
+    tax_rates,
+)
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.ids import new_id
 from stripe_sandbox.sandbox import Sandbox
@@ -29,7 +38,14 @@ def create(sandbox: Sandbox, given: Object) -> Object:
         )
     id = new_id("cs_test")
     session = shapes.checkout_session(id, now, f"{sandbox.url}/c/pay/{id}", lines, given)
-    session |= {"_due": session["expires_at"], "_given": given}
+    default = (given.get("subscription_data") or {}).get("default_tax_rates") or []
+    named = "subscription_data[default_tax_rates]"
+    session |= {
+        "_due": session["expires_at"],
+        "_given": given,
+        "_default_tax_rates": tax_rates.chosen(sandbox, default, named),
+    }
+    tax_rates.check_alone(session["automatic_tax"], default, named)
     if customer is not None:
         session["_clock"] = customer["test_clock"]
         session["customer_details"] = shapes.customer_details(customer["email"], customer["name"])
@@ -122,7 +138,7 @@ def _changed_line(sandbox: Sandbox, session: Object, n: int, entry: Object) -> O
         raise StripeError(
             f"No such line item: '{entry['id']}'", code="resource_missing", param=f"line_items[{n}][id]"
         )
-    return checkout_lines.adjusted(sandbox, kept, entry, f"line_items[{n}]", session["mode"])
+    return checkout_lines.adjusted(sandbox, kept, entry, f"line_items[{n}]")
 
 
 def _lines(sandbox: Sandbox, id: str, given: Object) -> Object:

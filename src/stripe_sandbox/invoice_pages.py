@@ -4,8 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from stripe_sandbox import agenda, clocks, payment_intents, payment_methods, portal_views
-from stripe_sandbox.billing import collection, invoices
+from stripe_sandbox import agenda, clocks, payment_intents, payment_methods, portal_views, tax_rates
+from stripe_sandbox.billing import collection, invoices, tax
 from stripe_sandbox.cards import BadField
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.html import fields, page, see
@@ -82,16 +82,24 @@ def _page(sandbox: Sandbox, invoice: Object, message: str) -> Response:
             }
             for line in invoice["lines"]["data"]
         ],
-        rows=[{"text": text, "amount": shown(amount, currency)} for text, amount in _between(invoice) if amount],
+        rows=[
+            {"text": text, "amount": shown(amount, currency)} for text, amount in _between(sandbox, invoice) if amount
+        ],
         message=message,
     )
 
 
-def _between(invoice: Object) -> list[tuple[str, int]]:
+def _between(sandbox: Sandbox, invoice: Object) -> list[tuple[str, int]]:
     """What is between the lines and the total, and what a credit balance pays."""
     discount = sum(part["amount"] for part in invoice["total_discount_amounts"])
-    tax = sum(part["amount"] for part in invoice["total_taxes"])
-    return [("Discount", -discount), ("Tax", tax)]
+    taxes = [(_rate(sandbox, part), part["amount"]) for part in invoice["total_taxes"]]
+    return [("Discount", -discount), *taxes]
+
+
+def _rate(sandbox: Sandbox, owed: Object) -> str:
+    """What a tax is called: a rate that the seller made by its name."""
+    rate = sandbox.get(owed["tax_rate_details"]["tax_rate"], "tax_rate")
+    return "Tax" if tax.is_automatic(rate) else tax_rates.name(rate)
 
 
 def _method(sandbox: Sandbox, invoice: Object) -> str | None:

@@ -48,10 +48,16 @@ def shape(created: int, given: Object) -> Object:
     }
 
 
-def chosen(sandbox: Sandbox, ids: Iterable[str], param: str) -> list[Object]:
-    """The rates of these ids. Raises StripeError for one that is not there, or is archived."""
+def chosen(sandbox: Sandbox, wanted: Iterable[str | Object], param: str) -> list[Object]:
+    """The rates of these ids; one that was chosen before is given as it is, and stays though it is archived.
+
+    Raises StripeError for one that is not there, or is archived.
+    """
     found: list[Object] = []
-    for n, id in enumerate(ids):
+    for n, id in enumerate(wanted):
+        if not isinstance(id, str):
+            found.append(id)
+            continue
         rate = sandbox.store.get(id, _TYPE)
         if rate is None:
             raise missing("tax rate", id, param=f"{param}[{n}]", status=400)
@@ -59,6 +65,12 @@ def chosen(sandbox: Sandbox, ids: Iterable[str], param: str) -> list[Object]:
             raise StripeError(f"The tax rate {id} is archived, and cannot be used.", param=f"{param}[{n}]")
         found.append(rate)
     return found
+
+
+def check_alone(automatic: Object, rates: Iterable[Object], param: str) -> None:
+    """Raises StripeError where an object would be taxed both by Stripe itself and by rates."""
+    if automatic["enabled"] and any(True for _ in rates):
+        raise StripeError(f"You cannot use `{param}` when `automatic_tax` is enabled.", param=param)
 
 
 def on(net: int, rates: Iterable[Object]) -> list[tuple[int, int, Object]]:

@@ -126,7 +126,7 @@ def _invoice(store: Store, body: Object) -> Object:
         "subscription": parent.get("subscription"),
         "subscription_details": {"metadata": parent.get("metadata")},
         "tax": sum(tax["amount"] for tax in taxes) if taxes else None,
-        "total_tax_amounts": taxes,
+        "total_tax_amounts": [_tax_amount(tax) for tax in taxes],
         "transfer_data": None,
     }
 
@@ -148,10 +148,15 @@ def _line(store: Store, body: Object) -> Object:
         "proration_details": details.get("proration_details"),
         "subscription": details.get("subscription"),
         "subscription_item": details.get("subscription_item"),
-        "tax_amounts": body["taxes"],
-        "tax_rates": [],
+        "tax_amounts": [_tax_amount(tax) for tax in body["taxes"]],
+        "tax_rates": [public(store.get(tax["tax_rate_details"]["tax_rate"], "tax_rate")) for tax in body["taxes"]],
         "type": "subscription" if "subscription_item" in details else "invoiceitem",
     }
+
+
+def _tax_amount(tax: Object) -> Object:
+    kept = {name: tax[name] for name in ("amount", "taxability_reason", "taxable_amount")}
+    return {**kept, "inclusive": tax["tax_behavior"] == "inclusive", "tax_rate": tax["tax_rate_details"]["tax_rate"]}
 
 
 def _billed(store: Store, body: Object) -> Object:

@@ -1,6 +1,7 @@
 """The life of a subscription while it is paid: changed, paused, cancelled, taken up again, by the month and the year."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,29 @@ async def test_s17_an_upgrade_is_paid_in_part_and_adds_its_share_at_once(life: L
     invoice = life.sandbox.store.newest_first("invoice")[0]
     assert (invoice["billing_reason"], invoice["status"]) == ("subscription_update", "paid")
     await life.pass_until(2026, 2, 28)
+    await life.shows("pro", 2_000, "active")
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+async def test_s15_s17_a_taxed_subscription_has_the_credits_of_an_untaxed_one(life: Life, inclusive: bool) -> None:
+    given: Any = {"display_name": "VAT", "percentage": 20, "inclusive": inclusive}
+    vat = (await life.stripe.v1.tax_rates.create_async(given)).id
+    await life.subscribe()
+    await life.update(default_tax_rates=[vat])
+    await life.pass_until(2026, 2, 28)
+    renewal = life.sandbox.store.newest_first("invoice")[0]
+    assert (renewal["billing_reason"], renewal["total"]) == ("subscription_cycle", 1900 if inclusive else 2280)
+    assert [tax["amount"] for tax in renewal["total_taxes"]] == [317 if inclusive else 380]
+    await life.shows("plus", 500, "active")
+    assert await life.opened() == [(T0, 500), (on(2026, 2, 28), 500)]
+    await life.pass_until(2026, 3, 10)
+    await life.change("pro")
+    share = 1_500 * 21 // 31
+    upgrade = life.sandbox.store.newest_first("invoice")[0]
+    assert upgrade["billing_reason"] == "subscription_update"
+    assert [tax["amount"] for tax in upgrade["total_taxes"]] == [338 if inclusive else 407]
+    await life.shows("pro", 500 + share, "active")
+    await life.pass_until(2026, 3, 31)
     await life.shows("pro", 2_000, "active")
 
 

@@ -139,22 +139,24 @@ async def test_tax_rates_of_the_seller_are_computed_told_and_in_the_totals(
     assert [(tax.rate.id, tax.amount) for tax in paid.total_details.breakdown.taxes] == [(vat.id, 50), (city.id, 21)]
 
 
-async def test_tax_rates_that_cannot_be_used_are_refused(client: stripe.StripeClient) -> None:
+async def test_tax_rates_that_cannot_be_used_are_refused(
+    client: stripe.StripeClient, browser: httpx2.AsyncClient
+) -> None:
     rates, wrong = client.v1.tax_rates, stripe.InvalidRequestError
     vat = await rates.create_async({"display_name": "VAT", "inclusive": True, "percentage": 20})
     with pytest.raises(wrong, match="between 0 and 100"):
         await rates.create_async({"display_name": "VAT", "inclusive": True, "percentage": 120})
     line = {"price": (await seed(client)).id, "quantity": 1, "tax_rates": [vat.id]}
-    plan = {**line, "price": (await seed(client, recurring="month")).id}
     refused: list[tuple[str, dict[str, Any]]] = [
         ("No such tax rate", {"line_items": [{**line, "tax_rates": ["txr_x"]}]}),
         ("automatic_tax", {"line_items": [line], "automatic_tax": {"enabled": True}}),
-        ("`payment` mode", {"line_items": [plan], "mode": "subscription"}),
     ]
     for words, given in refused:
         with pytest.raises(wrong, match=words):
             await open_session(client, **given)
     session = await open_session(client, line_items=[line])
+    recovery: Any = {"recovery": {"enabled": True}}
+    left = await open_session(client, line_items=[line], after_expiration=recovery)
     assert (await rates.update_async(vat.id, {"active": False})).active is False
     with pytest.raises(wrong, match="archived"):
         await open_session(client, line_items=[line])
@@ -162,6 +164,10 @@ async def test_tax_rates_that_cannot_be_used_are_refused(client: stripe.StripeCl
     change: Any = {"id": kept.id, "tax_rates": ""}
     changed = await client.v1.checkout.sessions.update_async(session.id, {"line_items": [change]})
     assert (changed.amount_total, changed.total_details and changed.total_details.amount_tax) == (599, 0)
+    # Whoever comes back pays as it was agreed on.
+    expired = await client.v1.checkout.sessions.expire_async(left.id)
+    url = expired.after_expiration and expired.after_expiration.recovery and expired.after_expiration.recovery.url
+    assert "VAT (20% inclusive) $1.00" in await (await recovered(client, browser, str(url))).see()
 
 
 async def test_a_buyer_elsewhere_may_pay_in_their_own_currency(

@@ -1,6 +1,6 @@
 """Invoice items made by hand: amounts that wait for a customer's next invoice, or are put on a draft."""
 
-from stripe_sandbox import catalogue
+from stripe_sandbox import catalogue, tax_rates
 from stripe_sandbox.billing import invoice_shapes, invoices
 from stripe_sandbox.errors import StripeError, missing
 from stripe_sandbox.sandbox import Sandbox
@@ -19,6 +19,7 @@ def create(sandbox: Sandbox, given: Object) -> Object:
     item = invoice_shapes.invoice_item(
         now, customer, amount, price, quantity, (period["start"], period["end"]), given
     )
+    item["tax_rates"] = tax_rates.chosen(sandbox, given.get("tax_rates") or [], "tax_rates")
     if item["description"] is None:
         item["description"] = sandbox.get(price["product"], "product")["name"]
     if given.get("subscription"):
@@ -45,6 +46,8 @@ def update(sandbox: Sandbox, id: str, given: Object) -> Object:
         unit = item["pricing"]["unit_amount_decimal"]
         changes |= {"quantity": given["quantity"], "quantity_decimal": str(given["quantity"])}
         changes["amount"] = int(unit) * given["quantity"] if unit is not None else item["amount"]
+    if "tax_rates" in given:
+        changes["tax_rates"] = tax_rates.chosen(sandbox, given["tax_rates"], "tax_rates")
     if "metadata" in given:
         changes["metadata"] = {**item["metadata"], **(given["metadata"] or {})}
     changed = {**item, **changes}

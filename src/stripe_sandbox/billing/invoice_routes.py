@@ -2,7 +2,7 @@
 
 from stripe import params
 
-from stripe_sandbox import lists, operations
+from stripe_sandbox import lists, operations, tax_rates
 from stripe_sandbox.billing import collection, discounts, invoice_items, invoices, previews
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.sandbox import Sandbox
@@ -39,7 +39,7 @@ def _create(sandbox: Sandbox, given: Object) -> Object:
 
 def _update(sandbox: Sandbox, invoice: Object, given: Object) -> Object:
     """Change what may still be changed of an invoice. Raises StripeError when it is too late for it."""
-    late = set(given) & {"discounts", "automatic_tax"}
+    late = set(given) & {"discounts", "automatic_tax", "default_tax_rates"}
     if late and invoice["status"] != "draft":
         raise StripeError(
             f"Finalized invoices can't be updated in this way: {', '.join(sorted(late))}.",
@@ -54,7 +54,11 @@ def _update(sandbox: Sandbox, invoice: Object, given: Object) -> Object:
         )
     if "automatic_tax" in given:
         changes["automatic_tax"] = {**invoice["automatic_tax"], "enabled": given["automatic_tax"]["enabled"]}
+    if "default_tax_rates" in given:
+        changes["default_tax_rates"] = tax_rates.chosen(sandbox, given["default_tax_rates"], "default_tax_rates")
     if late:
+        taxed = {**invoice, **changes}
+        tax_rates.check_alone(taxed["automatic_tax"], taxed["default_tax_rates"], "default_tax_rates")
         changes = invoices.recount(sandbox, {**invoice, **changes})
     return sandbox.changed("invoice.updated", invoice, **changes)
 

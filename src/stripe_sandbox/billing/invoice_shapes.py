@@ -140,6 +140,7 @@ def _line(invoice: str, amount: int, price: Object, quantity: int, period: Objec
         "subtotal": amount,
         "taxes": [],
         "_tax_behavior": price["tax_behavior"],
+        "_tax_rates": None,
     }
 
 
@@ -148,6 +149,7 @@ def item_line(invoice: str, item: Object, amount: int, description: str, metadat
     period = {"end": item["current_period_end"], "start": item["current_period_start"]}
     line = _line(invoice, amount, item["price"], item["quantity"], period, description)
     line["metadata"] = metadata
+    line["_tax_rates"] = item["tax_rates"] or None
     line["parent"] = {
         "invoice_item_details": None,
         "subscription_item_details": {
@@ -201,6 +203,7 @@ def invoice_item_line(invoice: str, item: Object) -> Object:
         "subtotal": item["amount"],
         "taxes": [],
         "_tax_behavior": item["_tax_behavior"],
+        "_tax_rates": item["tax_rates"] if item.get("_taxed_alone") else item["tax_rates"] or None,
     }
 
 

@@ -57,6 +57,7 @@ def draft(
     if subscription is not None:
         invoice["parent"] = invoice_shapes.subscription_parent(subscription)
         taxed = subscription["automatic_tax"]["enabled"]
+        invoice["default_tax_rates"] = subscription["default_tax_rates"]
         lines = [
             invoice_shapes.item_line(
                 invoice["id"], charge.item, charge.amount, charge.description, subscription["metadata"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stripe_sandbox import catalogue
+from stripe_sandbox import catalogue, tax_rates
 from stripe_sandbox.billing import subscription_shapes
 from stripe_sandbox.calendar import period_at
 from stripe_sandbox.errors import StripeError, missing
@@ -32,7 +32,8 @@ def new(
     now = sandbox.now()
     period = period_of(price, anchor, now) if until is None else (now, until)
     quantity, metadata = entry.get("quantity", 1), entry.get("metadata") or {}
-    return subscription_shapes.item(now, subscription_id, price, quantity, period, metadata)
+    rates = tax_rates.chosen(sandbox, entry.get("tax_rates") or [], f"{param}[tax_rates]")
+    return subscription_shapes.item(now, subscription_id, price, quantity, period, metadata, rates)
 
 
 def period_of(price: Object, anchor: int, at: int) -> tuple[int, int]:

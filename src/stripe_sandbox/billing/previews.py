@@ -1,5 +1,6 @@
 """Invoice previews: what is asked is really done, looked at, and put back as it was."""
 
+from stripe_sandbox import tax_rates
 from stripe_sandbox.billing import discounts, invoice_items, lifecycle, standing, subscriptions, updates
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.sandbox import Sandbox
@@ -34,6 +35,9 @@ def _of_existing(sandbox: Sandbox, subscription: Object, details: Object) -> Obj
         if invoice is None:
             raise _none()
     elif details:
+        if "default_tax_rates" in details:
+            rates = tax_rates.chosen(sandbox, details["default_tax_rates"], "subscription_details[default_tax_rates]")
+            subscription = standing.keep(sandbox, {**subscription, "default_tax_rates": rates})
         cancels = subscriptions.cancellation(details, subscription["items"]["data"], sandbox.now()) or {}
         subscription, invoice = updates.bill_change(sandbox, {**subscription, **cancels}, details)
         standing.keep(sandbox, subscription)

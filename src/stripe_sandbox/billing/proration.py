@@ -1,7 +1,7 @@
 """Prorations: what is credited for time that was billed and is not used, and what the rest of a period costs.
 
 An item remembers what it was last billed (`_billed`), so that a credit is a share of what was really asked for
-it, discounts included, however often it changes within one period.
+it, discounts included, however often it changes within one period; and taxed as that was.
 """
 
 from datetime import UTC, datetime
@@ -21,7 +21,8 @@ def billed(items: list[Object], invoice: Object) -> list[Object]:
             if details is None or details["subscription_item"] != item["id"] or line["amount"] < 0:
                 continue
             net = line["amount"] - sum(part["amount"] for part in line["discount_amounts"])
-            item = {**item, "_billed": _memory(net, line["period"], invoice["id"], line["id"])}
+            rates = line.get("_tax_rates") or invoice["default_tax_rates"]
+            item = {**item, "_billed": _memory(net, line["period"], invoice["id"], line["id"], rates)}
         result.append(item)
     return result
 
@@ -36,6 +37,9 @@ def credit(sandbox: Sandbox, customer: Object, item: Object, at: int) -> Object 
     made = _item(
         sandbox, customer, item, amount, (start, memory["end"]), f"Unused time on {_what(sandbox, item)}", at
     )
+    # The tax goes back as it was asked for, whatever the rates are by now.
+    made["tax_rates"] = memory.get("rates", [])
+    made["_taxed_alone"] = True
     if memory["invoice"] is not None:
         made["_credited"] = {"invoice": memory["invoice"], "invoice_line_items": [memory["line"]]}
     return made
@@ -48,12 +52,14 @@ def debit(sandbox: Sandbox, customer: Object, subscription: Object, item: Object
     amount = share(full, end - at, end - start)
     if not amount:
         return None
-    return _item(sandbox, customer, item, amount, (at, end), f"Remaining time on {_what(sandbox, item)}", at)
+    made = _item(sandbox, customer, item, amount, (at, end), f"Remaining time on {_what(sandbox, item)}", at)
+    made["tax_rates"] = item["tax_rates"] or subscription["default_tax_rates"]
+    return made
 
 
 def remember(item: Object, made: Object) -> Object:
     """An item with a debit that waits for its invoice remembered."""
-    return {**item, "_billed": _memory(made["amount"], made["period"], None, None)}
+    return {**item, "_billed": _memory(made["amount"], made["period"], None, None, made["tax_rates"])}
 
 
 def net_price(sandbox: Sandbox, subscription: Object, item: Object) -> int:
@@ -65,8 +71,9 @@ def net_price(sandbox: Sandbox, subscription: Object, item: Object) -> int:
     return amount
 
 
-def _memory(amount: int, period: Object, invoice: str | None, line: str | None) -> Object:
-    return {"amount": amount, "start": period["start"], "end": period["end"], "invoice": invoice, "line": line}
+def _memory(amount: int, period: Object, invoice: str | None, line: str | None, rates: list[Object]) -> Object:
+    span = {"start": period["start"], "end": period["end"]}
+    return {"amount": amount, **span, "invoice": invoice, "line": line, "rates": rates}
 
 
 def _what(sandbox: Sandbox, item: Object) -> str:

@@ -6,7 +6,13 @@ from stripe_sandbox.store import Object
 
 
 def item(
-    created: int, subscription: str, price: Object, quantity: int, period: tuple[int, int], metadata: Object
+    created: int,
+    subscription: str,
+    price: Object,
+    quantity: int,
+    period: tuple[int, int],
+    metadata: Object,
+    tax_rates: list[Object],
 ) -> Object:
     """One price of a subscription, in its current period."""
     return {
@@ -21,7 +27,7 @@ def item(
         "price": price,
         "quantity": quantity,
         "subscription": subscription,
-        "tax_rates": [],
+        "tax_rates": tax_rates,
     }
 
 

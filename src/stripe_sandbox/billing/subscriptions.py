@@ -1,5 +1,6 @@
 """Subscriptions from their beginning to their end: begun, billed period by period, paused, resumed, cancelled."""
 
+from stripe_sandbox import tax_rates
 from stripe_sandbox.billing import discounts, invoices, items, proration, settings, standing, subscription_shapes
 from stripe_sandbox.billing.invoices import Charge
 from stripe_sandbox.errors import StripeError
@@ -22,6 +23,10 @@ def begin(sandbox: Sandbox, customer: Object, given: Object) -> tuple[Object, Ob
     }
     subtotal = sum(item["price"]["unit_amount"] * item["quantity"] for item in made)
     of = {"customer": customer["id"], "subscription": id}
+    subscription["default_tax_rates"] = tax_rates.chosen(
+        sandbox, given.get("default_tax_rates") or [], "default_tax_rates"
+    )
+    check_taxes(subscription)
     subscription["discounts"] = discounts.given_discounts(
         sandbox, given.get("discounts"), of, subtotal, subscription["currency"]
     )
@@ -128,6 +133,13 @@ def cancellation(given: Object, data: list[Object], now: int) -> Object | None:
         "cancel_at_period_end": bool(given.get("cancel_at_period_end")),
         "canceled_at": None if at is None else now,
     }
+
+
+def check_taxes(subscription: Object) -> None:
+    """Raises StripeError for one that is taxed both by Stripe itself and by rates."""
+    of_items = [rate for item in subscription["items"]["data"] for rate in item["tax_rates"]]
+    for param, rates in (("default_tax_rates", subscription["default_tax_rates"]), ("tax_rates", of_items)):
+        tax_rates.check_alone(subscription["automatic_tax"], rates, param)
 
 
 def credit_unused(sandbox: Sandbox, subscription: Object) -> Object:

@@ -9,14 +9,14 @@ from stripe_sandbox.store import Object
 
 
 def of(sandbox: Sandbox, invoice: Object, lines: Sequence[Object], balance: int, *, taxed: bool) -> Object:
-    """`invoice` with these lines and all its amounts, for a customer with that balance."""
+    """`invoice` with these lines and all its amounts, for a customer with that balance; `taxed` by Stripe itself."""
     lines = [{**line, "discount_amounts": [], "discounts": [], "taxes": []} for line in lines]
     held = discounts.holding(sandbox, invoice["discounts"], invoice["created"])
     for discount in held:
         _discount(lines, discount, invoice["currency"])
-    if taxed:
-        for line in lines:
-            _tax(sandbox, line)
+    for line in lines:
+        net = line["amount"] - _sum(line["discount_amounts"])
+        line["taxes"] = tax.of_line(sandbox, line, net, invoice["default_tax_rates"], automatic=taxed)
     amounts = [line["amount"] for line in lines]
     taken = [_sum(line["discount_amounts"]) for line in lines]
     on_top = sum(_sum(t for t in line["taxes"] if t["tax_behavior"] == "exclusive") for line in lines)
@@ -56,12 +56,6 @@ def _discount(lines: Sequence[Object], discount: Object, currency: str) -> None:
         if amount:
             line["discount_amounts"].append({"amount": amount, "discount": discount["id"]})
             line["discounts"].append(discount["id"])
-
-
-def _tax(sandbox: Sandbox, line: Object) -> None:
-    net = line["amount"] - _sum(line["discount_amounts"])
-    amount, rate = tax.on(sandbox, net, line["_tax_behavior"])
-    line["taxes"] = [tax.line_tax(amount, rate, net)]
 
 
 def _total_taxes(lines: Sequence[Object]) -> list[Object]:

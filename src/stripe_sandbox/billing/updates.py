@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from stripe_sandbox import operations
+from stripe_sandbox import operations, tax_rates
 from stripe_sandbox.billing import (
     collection,
     discounts,
@@ -60,6 +60,7 @@ def update(sandbox: Sandbox, subscription: Object, given: Object) -> Object:
     with sandbox.store.all_or_nothing():
         terms = _terms(sandbox, subscription, given)
         changed, invoice = bill_change(sandbox, {**subscription, **terms}, given)
+        subscriptions.check_taxes(changed)
         changes = terms | {name: changed[name] for name in _BILLED}
         if invoice is None or not invoice["amount_due"]:
             _apply(sandbox, subscription, changes, invoice)
@@ -140,6 +141,8 @@ def _terms(sandbox: Sandbox, subscription: Object, given: Object) -> Object:
         enabled = given["automatic_tax"]["enabled"]
         liability = {"type": "self"} if enabled else None
         terms["automatic_tax"] = {**subscription["automatic_tax"], "enabled": enabled, "liability": liability}
+    if "default_tax_rates" in given:
+        terms["default_tax_rates"] = tax_rates.chosen(sandbox, given["default_tax_rates"], "default_tax_rates")
     if "cancellation_details" in given:
         said = {name: value or None for name, value in given["cancellation_details"].items()}
         terms["cancellation_details"] = {**subscription["cancellation_details"], **said}
@@ -189,6 +192,8 @@ def _changed(sandbox: Sandbox, subscription: Object, old: Object, entry: Object,
     new = {**old, **operations.changes(old, {k: v for k, v in entry.items() if k in ("quantity", "metadata")})}
     if entry.get("price") or entry.get("price_data"):
         new["price"] = items.price_of(sandbox, entry, f"items[{n}]")
+    if "tax_rates" in entry:
+        new["tax_rates"] = tax_rates.chosen(sandbox, entry["tax_rates"], f"items[{n}][tax_rates]")
     if _Swap(old, new).changes_interval and subscription["status"] != "trialing":
         period = items.period_of(new["price"], subscription["billing_cycle_anchor"], sandbox.now())
         new |= {"current_period_start": period[0], "current_period_end": period[1]}
