@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tallystick.cli import customers
 from tallystick.cli import house as houses
@@ -70,6 +70,21 @@ async def go_to_checkout(page: Page) -> None:
     await page.wait_for_url("**/c/pay/**")
 
 
+async def manage(page: Page) -> None:
+    await page.click("[data-testid=manage-subscription] button")
+    await page.wait_for_url("**/p/session/**")
+
+
+async def comes_to_say(page: Page, words: str) -> None:
+    """The page tells what Stripe told us by event, which takes a moment."""
+    for _ in range(40):
+        if words in await page.locator("[data-testid=subscription]").inner_text():
+            return
+        await page.wait_for_timeout(250)
+        await page.reload()
+    await expect(page.locator("[data-testid=subscription]")).to_contain_text(words)
+
+
 async def text_of(page: Page, testid: str) -> str:
     return (await page.locator(f"[data-testid={testid}]").first.inner_text()).strip()
 
@@ -81,3 +96,9 @@ async def violations(page: Page) -> list[str]:
         f"{page.url}: {v['id']} on {', '.join(str(n['target']) for n in v['nodes'][:3])}"
         for v in found.response["violations"]
     ]
+
+
+async def cut_off(page: Page) -> list[str]:
+    """A page that scrolls sideways."""
+    too_wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return [f"{page.url} is {too_wide} pixels too wide"] if too_wide > 0 else []

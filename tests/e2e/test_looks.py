@@ -3,11 +3,11 @@
 from typing import Literal
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser
 
 from tallystick.cli import customers
 from tallystick.cli.house import House
-from tests.e2e.conftest import fill_card, go_to_checkout, sign_in, violations
+from tests.e2e.conftest import cut_off, fill_card, go_to_checkout, sign_in, violations
 from tests.web.conftest import park_an_event
 
 PHONE = {"width": 390, "height": 844}
@@ -27,7 +27,7 @@ async def test_every_page_is_accessible_and_fits(
         if path:
             await page.goto(path)
         wrong.extend(await violations(page))
-        wrong.extend(await _cut_off(page))
+        wrong.extend(await cut_off(page))
 
     await look("/sign-up")
     await page.goto("/sign-in")
@@ -71,9 +71,3 @@ async def test_every_page_is_accessible_and_fits(
     await look()
     await context.close()
     assert wrong == []
-
-
-async def _cut_off(page: Page) -> list[str]:
-    """A page that scrolls sideways."""
-    too_wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    return [f"{page.url} is {too_wide} pixels too wide"] if too_wide > 0 else []

@@ -2,22 +2,7 @@
 
 from playwright.async_api import Page, expect
 
-from tests.e2e.conftest import sign_in, violations
-
-
-async def manage(page: Page) -> None:
-    await page.click("[data-testid=manage-subscription] button")
-    await page.wait_for_url("**/p/session/**")
-
-
-async def comes_to_say(page: Page, words: str) -> None:
-    """The page tells what Stripe told us by event, which takes a moment."""
-    for _ in range(40):
-        if words in await page.locator("[data-testid=subscription]").inner_text():
-            return
-        await page.wait_for_timeout(250)
-        await page.reload()
-    await expect(page.locator("[data-testid=subscription]")).to_contain_text(words)
+from tests.e2e.conftest import comes_to_say, manage, sign_in, violations
 
 
 async def test_s16_s17_who_cancels_in_the_portal_keeps_plus_until_the_end_and_can_take_it_back(page: Page) -> None:

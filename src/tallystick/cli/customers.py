@@ -33,16 +33,21 @@ async def seed(house: House) -> None:
     for email, operator in ((FREE, False), (PLUS, False), (OPERATOR, True)):
         if await users.find(email) is None:
             await users.create(email, PASSWORD, is_operator=operator)
-    plus = await users.find(PLUS)
-    if plus is None:
-        raise AssertionError("the PLUS customer was just made")
-    balance = await house.credits.open_account(plus.account_id)
-    if balance.plan == "plus":
+    await subscribe(house, PLUS, "plus")
+
+
+async def subscribe(house: House, email: str, plan: str) -> None:
+    """Have somebody who signed up pay for a plan, and wait until it has arrived. Who has it already pays nothing."""
+    user = await house.users.find(email)
+    if user is None:
+        raise LookupError(f"nobody has signed up as {email}")
+    balance = await house.credits.open_account(user.account_id)
+    if balance.plan == plan:
         return
-    checkout = await house.credits.billing.start_plan_checkout(plus.account_id, plan="plus", email=PLUS)
-    await pay(checkout.url, PLUS)
+    checkout = await house.credits.billing.start_plan_checkout(user.account_id, plan=plan, email=email)
+    await pay(checkout.url, email)
     async with asyncio.timeout(30):
-        while (balance := await house.credits.balance(plus.account_id)).plan != "plus" or not balance.monthly:
+        while (balance := await house.credits.balance(user.account_id)).plan != plan or not balance.monthly:
             await asyncio.sleep(0.05)
 
 

@@ -61,14 +61,20 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(folder: Path, *, port: int, sandbox_port: int = SANDBOX_PORT) -> AsyncIterator[House]:
-    """Start both on `port` and `sandbox_port`, or on free ones when these are taken; keep data in `folder`."""
+async def open_house(
+    folder: Path, *, port: int, sandbox_port: int = SANDBOX_PORT, catalogue: Catalogue | None = None
+) -> AsyncIterator[House]:
+    """Start both on `port` and `sandbox_port`, or on free ones when these are taken; keep data in `folder`.
+
+    They sell `catalogue`, or the one that comes with Tallystick.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder), bound_socket(port) as listening:
         url = f"http://{HOST}:{listening.getsockname()[1]}"
         sandbox = Sandbox(folder / "sandbox.db")
         async with SandboxServer(sandbox, port=free_port(sandbox_port)) as stripe:
-            catalogue = _seed_catalogue(sandbox)
+            catalogue = catalogue or _demo_catalogue()
+            _seed_prices(sandbox, catalogue)
             secret = _kept_secret(folder / "webhook-secret", "whsec_")
             database_url = f"sqlite:///{folder / 'tallystick.db'}"
             await upgrade(database_url)
@@ -138,12 +144,17 @@ def _kept_secret(file: Path, prefix: str = "") -> str:
     return file.read_text()
 
 
-def _seed_catalogue(sandbox: Sandbox) -> Catalogue:
-    """The catalogue that comes with Tallystick, with its products and prices in the sandbox."""
+def _demo_catalogue() -> Catalogue:
+    """The catalogue that comes with Tallystick."""
     problems: list[Problem] = []
     catalogue = read_catalogue(_PRICES, problems, prices_required=True)
     if problems:
         raise ConfigurationError(problems)
+    return catalogue
+
+
+def _seed_prices(sandbox: Sandbox, catalogue: Catalogue) -> None:
+    """Have the sandbox sell what is in the catalogue, plans by the month."""
     for plan in catalogue.plans:
         if plan.stripe_price is not None and plan.price is not None:
             sandbox.seed_price(
@@ -160,7 +171,6 @@ def _seed_catalogue(sandbox: Sandbox) -> Catalogue:
             unit_amount=pack.price.minor,
             currency=pack.price.currency.lower(),
         )
-    return catalogue
 
 
 class _Server(uvicorn.Server):
