@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import others
-from bench.curves import Curve, chart
+from bench.curves import Curve, Point, chart
 from bench.house import spends_per_second
 from tallystick.ledger import Ledger
 
@@ -21,8 +22,13 @@ async def draw_callers(plain: str, ledger: Ledger, accounts: int, count: int) ->
     by_pgbench = [
         (float(n), await asyncio.to_thread(others.pgbench, plain, accounts, 3, clients=n)) for n in PGBENCH_CLIENTS
     ]
-    curves = [Curve("tallystick", ours), Curve("pgbench", by_pgbench)]
+    measured = {"tallystick": ours, "pgbench": by_pgbench}
+    (HERE / "callers.json").write_text(json.dumps(measured, indent=1) + "\n")
+    draw(measured, accounts)
+
+
+def draw(measured: Mapping[str, Sequence[Point]], accounts: int) -> None:
+    """The curves for the docs."""
+    curves = [Curve(name, points) for name, points in measured.items()]
     title = f"Spends a second over {accounts:,} accounts, PostgreSQL"
     PICTURE.write_text(chart(title, "callers at once", curves, logarithmic=True))
-    kept = {curve.name: curve.points for curve in curves}
-    (HERE / "callers.json").write_text(json.dumps(kept, indent=1) + "\n")

@@ -13,14 +13,18 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """A name, and points from left to right."""
+    """A name, and points from left to right: what was measured, or a limit that it is held to."""
 
     name: str
     points: Sequence[Point]
+    is_limit: bool = False
 
 
 def chart(title: str, across: str, curves: Sequence[Curve], *, logarithmic: bool = False) -> str:
-    """The curves in one frame. The vertical axis starts at zero; the other is logarithmic when asked."""
+    """The curves in one frame. The vertical axis starts at zero; the other is logarithmic when asked.
+
+    Where there is only one curve, the title says what it is.
+    """
     points = [point for curve in curves for point in curve.points]
     first, last = min(x for x, _ in points), max(x for x, _ in points)
     most = _round_up(max(y for _, y in points))
@@ -37,14 +41,17 @@ def chart(title: str, across: str, curves: Sequence[Curve], *, logarithmic: bool
         f'<text x="{LEFT}" y="18" font-weight="bold">{escape(title)}</text>',
     ]
     for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(_mark(LEFT - 8, _height(share) + 4, "end", share * most))
+        parts.append(_mark(LEFT - 8, _height(share) + 4, "end", share * most, _places(most / 4)))
         parts.append(
             f'<path class="frame" d="M{LEFT} {_height(share):.0f}H{WIDTH - RIGHT}" opacity="{0.35 if share else 1}"/>'
         )
-    for x in sorted({x for x, _ in curves[0].points}) if logarithmic else (first, last):
+    for x in sorted({x for x, _ in curves[0].points}) if logarithmic else _round_marks(first, last):
         parts.append(_mark(at((x, 0))[0], HEIGHT - BOTTOM + 18, "middle", x))
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{across}</text>')
-    parts.extend(_line(curve.name, [at(point) for point in curve.points], n) for n, curve in enumerate(curves))
+    for n, curve in enumerate(curves):
+        parts.append(_line([at(point) for point in curve.points], _colour(n), is_limit=curve.is_limit))
+        if len(curves) > 1:
+            parts.append(_name(curve, n))
     return "\n".join((*parts, "</svg>", ""))
 
 
@@ -58,18 +65,39 @@ def _round_up(value: float) -> float:
     return next(step * power for step in (1, 2, 2.5, 4, 5, 8, 10) if step * power >= value)
 
 
-def _mark(x: float, y: float, anchor: str, value: float) -> str:
-    text = f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2f}"
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{text}</text>'
+def _round_marks(first: float, last: float) -> list[float]:
+    """Some five round numbers between the two."""
+    step = _round_up((last - first) / 5)
+    return [n * step for n in range(math.ceil(first / step), math.floor(last / step) + 1)]
 
 
-def _line(name: str, points: Sequence[Point], n: int) -> str:
-    """A curve, and beside the frame its name in its colour, one below the other."""
-    colour = COLOURS[n % len(COLOURS)]
+def _places(step: float) -> int:
+    """How many decimal places the marks of an axis need, so that all of them have as many."""
+    return next((places for places in (0, 1) if math.isclose(step, round(step, places))), 2)
+
+
+def _mark(x: float, y: float, anchor: str, value: float, places: int = 0) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{value:,.{places}f}</text>'
+
+
+def _colour(n: int) -> str:
+    return COLOURS[n % len(COLOURS)]
+
+
+def _line(points: Sequence[Point], colour: str, *, is_limit: bool) -> str:
+    """A curve with a dot for every point; a limit is dashed and has none."""
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    if is_limit:
+        return f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="6 4"/>'
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in points)
+    return f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/><g fill="{colour}">{dots}</g>'
+
+
+def _name(curve: Curve, n: int) -> str:
+    """The name of a curve beside the frame, after a piece of its line, one below the other."""
     left, top = WIDTH - RIGHT + 12, TOP + 10 + 22 * n
+    dashes = ' stroke-dasharray="6 4"' if curve.is_limit else ""
     return (
-        f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        f'<path d="M{left} {top - 4}h16" stroke="{colour}" stroke-width="3"/>'
-        f'<text x="{left + 22}" y="{top}">{escape(name)}</text>'
+        f'<path d="M{left} {top - 4}h16" stroke="{_colour(n)}" stroke-width="2"{dashes}/>'
+        f'<text x="{left + 22}" y="{top}">{escape(curve.name)}</text>'
     )

@@ -118,7 +118,7 @@ async def many_accounts(server: str, accounts: int, turns: int) -> dict[str, flo
 def draw(steps: list[Step]) -> None:
     """The curves for the docs."""
     costs = Curve("growing ledger", [(step["entries"], step["cost"]) for step in steps])
-    limit = Curve("at most", [(steps[0]["entries"], AT_MOST), (steps[-1]["entries"], AT_MOST)])
+    limit = Curve("at most", [(steps[0]["entries"], AT_MOST), (steps[-1]["entries"], AT_MOST)], is_limit=True)
     title = "What a spend costs, beside one in a ledger that stays small"
     (DOCS / "growth.svg").write_text(chart(title, "entries", [costs, limit]))
     memory = Curve("one process", [(step["entries"], step["resident_mb"]) for step in steps])
