@@ -117,3 +117,9 @@ def test_s7_what_an_invoice_follows_is_no_part_of_its_request() -> None:
     assert later.request == paid.request
     assert "follows" not in later.request
     assert replace(later, prolongs=False).request != later.request
+
+
+def test_s7_requests_of_before_a_change_of_plan_could_rest_are_the_same_still() -> None:
+    leaving = SetPlan(account_id="a", key="k", plan="free")
+    assert leaving.request == '["SetPlan",{"plan":"free","reason":"","reference":null,"since":null}]'
+    assert replace(leaving, rests=True).request != leaving.request

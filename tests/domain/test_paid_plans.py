@@ -145,6 +145,81 @@ def test_s27_what_free_opened_while_a_subscription_was_not_paid_is_taken_away_wh
     assert account_of(book).monthly == 25
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_s27_a_paid_year_that_rests_and_goes_on_is_the_same_however_late_both_are_heard(
+    book: Book, late: bool
+) -> None:
+    yearly(book)
+    rests, goes_on = T0 + 10 * DAY, add_months(T0, 1) + 5 * DAY
+    if not late:
+        book.now = rests
+        book.set_plan("free", since=rests, rests=True)
+        book.now = goes_on
+        book.set_plan("plus", since=goes_on)
+    book.now = add_months(T0, 1) + 12 * DAY
+    if late:
+        book.set_plan("free", since=rests, rests=True)
+        assert account_of(book).monthly == 25
+        book.set_plan("plus", since=goes_on)
+    assert account_of(book).monthly == 25 + 475 * 26 // 31
+    # What was paid for goes on.
+    book.now = add_months(T0, 11)
+    book.settle()
+    assert account_of(book).monthly == 500
+
+
+def test_s27_a_rest_that_is_heard_twice_takes_nothing_twice(book: Book) -> None:
+    yearly(book)
+    book.now = add_months(T0, 1) + DAY
+    book.set_plan("free", since=T0 + DAY, rests=True)
+    book.spend(20)
+    book.set_plan("free", since=T0 + DAY, rests=True)
+    assert account_of(book).monthly == 5
+
+
+def test_s17_the_first_plan_in_a_short_month_leaves_a_plan_that_goes_on_no_more_than_that_has(book: Book) -> None:
+    yearly(book)
+    moved = T0 + 10 * DAY
+    book.now = moved
+    book.renew("plus", moved, add_months(moved, 12), months=12, prolongs=True)
+    rests = moved + DAY
+    book.set_plan("free", since=rests, rests=True)
+    # The old month ends on 28 February, the new one on 10 March.
+    book.now = add_months(T0, 1) + DAY
+    book.settle()
+    account = account_of(book)
+    assert account.allowance is not None
+    assert (account.monthly, account.allowance.period) == (25, Period(add_months(T0, 1), add_months(moved, 1)))
+    book.set_plan("plus", since=rests)
+    assert account_of(book).monthly == 500 * 10 // 28
+
+
+def test_s17_a_plan_that_goes_on_twice_in_a_short_month_adds_the_share_of_a_whole_one(book: Book) -> None:
+    yearly(book)
+    moved = T0 + 10 * DAY
+    book.now = moved
+    book.renew("plus", moved, add_months(moved, 12), months=12, prolongs=True)
+    book.set_plan("free", since=moved, rests=True)
+    # From 28 February, 10 of the month's 28 days are left, then 5.
+    book.now = add_months(T0, 1) + 5 * DAY
+    book.renew("plus", book.now, add_months(book.now, 12), months=12, prolongs=True)
+    book.set_plan("plus", since=book.now)
+    assert account_of(book).monthly == 25 + 475 * 5 // 28
+
+
+def test_s27_a_month_that_opened_for_want_of_a_payment_that_moves_it_does_not_go_on(book: Book) -> None:
+    yearly(book)
+    moved, old_month_ends = T0 + 10 * DAY, add_months(T0, 1)
+    book.now = old_month_ends + DAY
+    book.renew("plus", moved, add_months(moved, 12), months=12, prolongs=True, follows=old_month_ends)
+    account = account_of(book)
+    assert account.allowance is not None
+    assert (account.monthly, account.allowance.period) == (
+        500 * 10 // 28,
+        Period(old_month_ends, add_months(moved, 1)),
+    )
+
+
 def test_s17_an_upgrade_between_paid_plans_adds_its_share_at_once(book: Book) -> None:
     book.renew("plus", T0, T0 + 30 * DAY)
     book.spend(500)

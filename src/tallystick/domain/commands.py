@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from datetime import datetime, timedelta
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
@@ -111,9 +111,13 @@ class _Keyed:
 
         What does not count when commands are compared is no part of it.
         """
-        asked = [f.name for f in fields(self) if f.compare and f.name not in ("account_id", "key")]
+        asked = [f.name for f in fields(self) if f.name not in ("account_id", "key") and self._is_asked(f)]
         facts = {name: getattr(self, name) for name in asked}
         return json.dumps([type(self).__name__, facts], default=_plain, separators=(",", ":"))
+
+    def _is_asked(self, field: Field[Any]) -> bool:
+        # What requests did not have once is a part of it only where it is given: else none of then would be the same.
+        return field.compare and not (field.metadata.get("later") and getattr(self, field.name) == field.default)
 
 
 def _plain(value: Any) -> Any:
@@ -142,13 +146,15 @@ class SetPlan(_Keyed):
 
     `since` is the instant from which the change counts, if that lies before the command: what an upgrade
     adds depends on it (S17), and an allowance that time has opened since then under the plan from before is
-    taken away again (S27). With it, leaving a paid plan is for good: what was paid for ends with the running month.
+    taken away again (S27). With it, leaving a paid plan is for good: what was paid for ends with the running month;
+    unless the subscription only `rests`: then what was paid for goes on when the plan does.
     """
 
     plan: str
     reason: str = ""
     reference: str | None = None
     since: datetime | None = None
+    rests: bool = field(default=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
         self._check()

@@ -39,7 +39,7 @@ from tallystick.domain.errors import (
 )
 from tallystick.domain.holds import capture, extend_hold, place_hold, release
 from tallystick.domain.lots import burn
-from tallystick.domain.periods import Period, period_containing, share
+from tallystick.domain.periods import Period, add_months, period_containing, share
 from tallystick.domain.record import blank, record
 from tallystick.domain.refuse import insufficient
 from tallystick.domain.settle import (
@@ -51,6 +51,8 @@ from tallystick.domain.settle import (
     settle_after,
 )
 from tallystick.domain.taking_back import NO_PAST, Past, claw_back, reverse
+
+_SHORTEST_MONTH = timedelta(days=28)
 
 
 def decide(
@@ -193,10 +195,13 @@ def _set_plan(account: Account, command: SetPlan, now: datetime, catalogue: Cata
         return _unknown_plan(command.plan, catalogue)
     since = now if command.since is None else min(command.since, now)
     current = account.allowance
-    if current is not None and account.plan != plan.name and _opened_in_error(current, plan, since, now):
+    rests = command.rests
+    is_news = rests or account.plan != plan.name
+    if current is not None and is_news and _opened_in_error(current, plan, since, now, rests=rests):
         return _set_plan_late(account, current, plan, command, now, catalogue)
     allowance, grant = _allowance_on_change(account, plan, since, now, catalogue)
-    if allowance is None and current is not None and command.since is not None and plan.renews_by_itself:
+    leaves = command.since is not None and not rests
+    if allowance is None and current is not None and leaves and plan.renews_by_itself:
         allowance = _paid_until(current, current.period.end)
     account, entry = _plan_set(account, plan, command, now, allowance, grant)
     return settle_after(account, entry, now, catalogue)
@@ -220,13 +225,15 @@ def _plan_set(
     )
 
 
-def _opened_in_error(current: Allowance, plan: Plan, since: datetime, now: datetime) -> bool:
+def _opened_in_error(current: Allowance, plan: Plan, since: datetime, now: datetime, *, rests: bool) -> bool:
     """Whether time has opened the running allowance only because a change that counts `since` then is heard now.
 
     Then it would not be there had the change been heard in time, and must not depend on that (S27).
     """
     if now not in current.period or current.period.start <= since:
         return False
+    if rests:
+        return current.plan != plan.name
     return current.credits > plan.allowance if plan.renews_by_itself else not current.is_paid_at(now)
 
 
@@ -236,11 +243,26 @@ def _set_plan_late(
     """Take what is left of such an allowance away, and open what the plan opens by itself instead, if anything."""
     account, before = replace_allowance(account, at=now, now=now)
     start = current.period.start
+    if command.rests:
+        account, entry = _rest_late(account, current, plan, command, now)
+        return Decision(account, (*before, entry))
     # No period is empty, and this one is over now, also at the very instant at which it began.
     over = replace(_paid_until(current, start), period=Period(min(start, now - timedelta.resolution), now))
     account, entry = _plan_set(account, plan, command, now, over, None)
     settled = settle_after(account, entry, now, catalogue)
     return Decision(settled.account, (*before, *settled.entries))
+
+
+def _rest_late(
+    account: Account, current: Allowance, plan: Plan, command: SetPlan, now: datetime
+) -> tuple[Account, Entry]:
+    """Open the month of `plan` that time would have opened where the running one did."""
+    start = current.period.start
+    month = period_containing(current.anchor, start) if current.anchor <= start else current.period
+    opened = replace(
+        current, plan=plan.name, period=Period(start, month.end), credits=plan.allowance, opened_by=account.seq + 1
+    )
+    return _plan_set(account, plan, command, now, opened, allowance_grant(account, opened, now))
 
 
 def _paid_until(allowance: Allowance, end: datetime) -> Allowance:
@@ -268,7 +290,8 @@ def _allowance_on_change(
     credits, month = _whole_month(current, catalogue)
     if now not in current.period or plan.allowance <= credits:
         return None, None
-    raised = replace(current, plan=plan.name, credits=share(plan.allowance, month, current.period.start))
+    whole = max(current.credits, share(plan.allowance, month, current.period.start))
+    raised = replace(current, plan=plan.name, credits=whole)
     if since <= current.period.start:
         # As if the whole of it had opened so.
         added = raised.credits - current.credits
@@ -281,10 +304,14 @@ def _allowance_on_change(
 def _whole_month(current: Allowance, catalogue: Catalogue) -> tuple[int, Period]:
     """The credits and the month of which an allowance is a part, where it is short; else its own."""
     plan = catalogue.plan(current.plan)
-    start = current.period.start
-    if plan is not None and current.paid is not None and current.anchor <= start:
-        month = period_containing(current.anchor, start)
-        if month.start < start and current.credits == share(plan.allowance, month, start):
+    start, end = current.period.start, current.period.end
+    if plan is not None and current.paid is not None and (current.anchor <= start or end - start < _SHORTEST_MONTH):
+        # What prolongs a short month has its anchor in it: then only its end says which month it is a part of.
+        month = (
+            period_containing(current.anchor, start) if current.anchor <= start else Period(add_months(end, -1), end)
+        )
+        short = plan.allowance if plan.renews_by_itself else share(plan.allowance, month, start)
+        if month.start < start and current.credits == short:
             return plan.allowance, month
     return current.credits, current.period
 
@@ -307,7 +334,7 @@ def _renew_allowance(
     current = account.allowance
     if _is_superseded(account, plan, command, now):
         kind = EntryKind.ALLOWANCE_SKIPPED
-    elif command.prolongs and current is not None and now in current.period and current.is_paid_at(now):
+    elif command.prolongs and current is not None and now in current.period and _still_runs(current, command, now):
         kind = EntryKind.ALLOWANCE_PROLONGED
         allowance = replace(current, anchor=command.anchor, paid=command.period)
     else:
@@ -332,6 +359,11 @@ def _renew_allowance(
         reference=command.reference,
     )
     return Decision(account, (*before, entry))
+
+
+def _still_runs(current: Allowance, command: RenewAllowance, now: datetime) -> bool:
+    """Whether the running allowance is the one that a change prolongs, and not one that opened after that for want of it."""
+    return current.is_paid_at(now) and (command.follows is None or current.period.start < command.follows)
 
 
 def _paid_allowance(plan: Plan, command: RenewAllowance, now: datetime) -> Allowance:

@@ -213,7 +213,7 @@ def _renewal(account: Account, now: datetime, catalogue: Catalogue) -> Allowance
     """The allowance that `now` needs and that is not open yet.
 
     A paid plan's is that of the month of the time that was paid for (S15); where a change of the
-    subscription has moved the months, the first one is short, and so is its allowance (S17).
+    subscription has moved the months, the first one is short, and so is a paid plan's allowance (S17).
     """
     allowance = account.allowance
     if allowance is None or now < allowance.period.end:
@@ -221,15 +221,13 @@ def _renewal(account: Account, now: datetime, catalogue: Catalogue) -> Allowance
     plan = _goes_on(account, allowance, catalogue)
     if plan is None:
         return None
-    period, credits = period_containing(allowance.anchor, now), plan.allowance
-    if not plan.renews_by_itself and allowance.paid is not None:
-        if now >= allowance.paid.end:
-            # All of it was missed: its last month opens, and lapses with it.
-            period = period_containing(allowance.anchor, allowance.paid.end - timedelta.resolution)
-        begin = max(period.start, allowance.period.end)
-        credits = share(credits, period, begin)
-        period = Period(begin, min(period.end, allowance.paid.end))
-    return Allowance(plan.name, allowance.anchor, period, credits, allowance.paid, account.seq + 1)
+    paid = None if plan.renews_by_itself else allowance.paid
+    # Where all of what was paid for was missed, its last month opens, and lapses with it.
+    at = now if paid is None or now < paid.end else paid.end - timedelta.resolution
+    month = period_containing(allowance.anchor, at)
+    begin, end = max(month.start, allowance.period.end), month.end if paid is None else min(month.end, paid.end)
+    credits = plan.allowance if paid is None else share(plan.allowance, month, begin)
+    return Allowance(plan.name, allowance.anchor, Period(begin, end), credits, allowance.paid, account.seq + 1)
 
 
 def _open(
