@@ -56,7 +56,7 @@ def invoice(id: str, created: float, *lines: dict[str, Any], status: str = "paid
 
 
 def commands(*args: Any, **given: Any) -> list[Command]:
-    return [told.command for told in tell(*args, **given)]
+    return [told.command for told in tell(*args, **given).counting]
 
 
 def told(*invoices: Invoice, now: float = 1, status: str = "active", prices: Prices = PRICES) -> list[Command]:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,52 @@ async def test_s27_two_subscriptions_that_both_ended_leave_the_same_month_in_wha
             assert standing is not None
             assert (standing.is_known, standing.missing, standing.wanted) == (True, None, "free")
         await shop.assert_proven()
+
+
+async def all_at_once(life: Life, late: Shop, plan: str, monthly: int, month: tuple[datetime, datetime]) -> None:
+    """Both installations have come to that, the late one from events that come in reverse."""
+    for event in reversed(life.sandbox.events()):
+        await late.deliver([event])
+    for shop in (life, late):
+        account = await shop.account()
+        assert account.allowance is not None
+        found = account.allowance.period
+        assert (account.plan, account.monthly, (found.start, found.end)) == (plan, monthly, month)
+        await shop.assert_proven()
+
+
+async def test_s27_what_carried_the_account_while_a_greater_one_was_paused_counts_when_both_have_ended(
+    life: Life, late: Shop
+) -> None:
+    customer = await life.customer()
+    subscriptions: Any = life.stripe.v1.subscriptions
+    pro = await subscriptions.create_async({"customer": customer, "items": [{"price": PRO}]})
+    await life.pass_until(2026, 2, 3)
+    await subscriptions.pause_async(pro.id, {"type": "subscription"})
+    await life.pass_until(2026, 2, 5)
+    plus = await subscriptions.create_async({"customer": customer, "items": [{"price": PLUS_PRICE}]})
+    await life.pass_until(2026, 2, 10)
+    await subscriptions.cancel_async(plus.id)
+    await life.pass_until(2026, 2, 12)
+    await subscriptions.cancel_async(pro.id)
+    await life.deliver()
+    await all_at_once(life, late, "free", 500, SECOND)
+
+
+async def test_s27_a_subscription_carried_the_account_while_its_plan_was_the_greater_one(
+    life: Life, late: Shop
+) -> None:
+    customer = await life.customer()
+    subscriptions: Any = life.stripe.v1.subscriptions
+    plus = await subscriptions.create_async({"customer": customer, "items": [{"price": PLUS_PRICE}]})
+    await life.pass_until(2026, 2, 5)
+    pro = await subscriptions.create_async({"customer": customer, "items": [{"price": PRO}]})
+    await life.pass_until(2026, 2, 10)
+    # From here on it is of the same plan as the other one, which began first.
+    items = [{"id": pro["items"]["data"][0]["id"], "price": PLUS_PRICE}]
+    await subscriptions.update_async(pro.id, {"items": items, "proration_behavior": "always_invoice"})
+    await life.pass_until(2026, 2, 12)
+    for ending in (pro, plus):
+        await subscriptions.cancel_async(ending.id)
+    await life.deliver()
+    await all_at_once(life, late, "free", 2_000, SECOND)

@@ -325,11 +325,11 @@ _ACTS: dict[str, Callable[[Billing], Handler]] = {
     "radar.early_fraud_warning.created": lambda billing: _of_purchase(billing._clawbacks.of_warning),
     "invoice.paid": lambda billing: _of_invoice(billing._subscriptions),
     "invoice.payment_failed": lambda billing: _of_invoice(billing._subscriptions),
-    "customer.subscription.created": lambda billing: _of_account(billing._subscriptions.sync),
-    "customer.subscription.updated": lambda billing: _of_account(billing._subscriptions.sync),
-    "customer.subscription.deleted": lambda billing: _of_account(billing._subscriptions.sync),
-    "customer.subscription.paused": lambda billing: _of_account(billing._subscriptions.sync),
-    "customer.subscription.resumed": lambda billing: _of_account(billing._subscriptions.sync),
+    "customer.subscription.created": lambda billing: _of_subscription(billing._subscriptions),
+    "customer.subscription.updated": lambda billing: _of_subscription(billing._subscriptions),
+    "customer.subscription.deleted": lambda billing: _of_subscription(billing._subscriptions),
+    "customer.subscription.paused": lambda billing: _of_subscription(billing._subscriptions),
+    "customer.subscription.resumed": lambda billing: _of_subscription(billing._subscriptions),
     "subscription_schedule.created": lambda billing: _of_account(billing._subscriptions.schedule_changed),
     "subscription_schedule.updated": lambda billing: _of_account(billing._subscriptions.schedule_changed),
     "subscription_schedule.released": lambda billing: _of_account(billing._subscriptions.schedule_changed),
@@ -352,6 +352,13 @@ def _of_purchase(act: Callable[[str], Awaitable[Purchase | None]]) -> Handler:
 def _of_account(act: Callable[[str], Awaitable[str | None]]) -> Handler:
     async def handle(id: str, _: dict[str, Any]) -> About:
         return About(await act(id))
+
+    return handle
+
+
+def _of_subscription(subscriptions: Subscriptions) -> Handler:
+    async def handle(id: str, event: dict[str, Any]) -> About:
+        return About(await subscriptions.changed(id, event))
 
     return handle
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tallystick.billing.reading import Invoice, Line, Schedule
+from tallystick.billing.rests import Rest
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import RenewAllowance, SetPlan
 from tallystick.domain.periods import Period
@@ -74,16 +75,34 @@ class _Billed:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A command, when what it says happened, and until when it matters; both in Unix seconds."""
+    """A command, when what it says happened, and until when it matters; both in Unix seconds.
+
+    Where it opens the first plan's month, `rest` is the rest because of which it does.
+    """
 
     at: int
     until: int
     command: Command
+    rest: Rest | None = None
 
     @property
     def happened(self) -> datetime:
         """When what it says happened."""
         return instant(self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that a subscription does to its account, in the order in which it happened; `counting` is what matters still."""
+
+    told: tuple[Told, ...]
+    counting: tuple[Told, ...]
+
+    @property
+    def plans(self) -> tuple[tuple[datetime, str], ...]:
+        """The plans that it carried, by name, each with the instant from which."""
+        # What only prolongs leaves the allowance that is running as it is, and so the plan that it is of.
+        return tuple((t.happened, t.command.plan) for t in self.told if not _prolongs(t.command))
 
 
 def tell(
@@ -94,12 +113,14 @@ def tell(
     prices: Prices,
     now: datetime,
     ended: int | None = None,
-) -> tuple[Told, ...]:
-    """What a subscription does to its account, in the order in which it happened.
+    rests: Iterable[Rest] = (),
+) -> Story:
+    """What a subscription does to its account.
 
     An invoice counts once it is paid. Until then a change that it bills counts only while the subscription
     is in good standing, as do invoice items that wait for their invoice (S16). What is over adds nothing; once
-    the subscription has `ended`, everything is over with the month in which that was.
+    the subscription has `ended`, everything is over with the month in which that was. A month that would have
+    begun while it rested begins as the first plan's.
     """
     told: list[Told] = []
     for invoice in invoices:
@@ -110,10 +131,15 @@ def tell(
     told += [change for line in waiting if (change := _proration(account_id, line, prices)) is not None]
     # Of what happened at one instant the opening comes first: a change then finds what it changes.
     told.sort(key=lambda t: (t.at, isinstance(t.command, SetPlan)))
-    told = _one_after_the_other(told)
+    told = _without_repetition(_one_after_the_other(told))
+    counting = told
+    until = now if ended is None else min(now, instant(ended))
+    for rest in rests:
+        if rest.began < until:
+            counting = _resting(counting, rest, until, prices.catalogue.first_plan)
     if ended is not None:
-        told = _until_the_end(told, instant(ended))
-    return tuple(t for t in _without_repetition(told) if instant(t.until) > now)
+        counting = _until_the_end(counting, instant(ended))
+    return Story(tuple(told), tuple(t for t in counting if instant(t.until) > now))
 
 
 def carried_plan(
@@ -160,7 +186,7 @@ def _until_the_end(told: list[Told], ended: datetime) -> list[Told]:
         if isinstance(command, RenewAllowance) and ended in command.period:
             command = replace(command, period=command.month_at(ended), months=1)
             until = int(command.period.end.timestamp())
-        cut.append(Told(each.at, until, command))
+        cut.append(replace(each, until=until, command=command))
     last = max((each.until for each in cut if isinstance(each.command, RenewAllowance)), default=None)
     return [each if last is None else replace(each, until=min(each.until, last)) for each in cut]
 
@@ -256,6 +282,76 @@ def _billed(invoice: Invoice, prices: Prices) -> list[_Billed]:
     return [_Billed(line, plan, prices.months_of(line)) for line, plan in found if plan is not None]
 
 
+def _resting(told: list[Told], rest: Rest, until: datetime, first: Plan) -> list[Told]:
+    """The same, where the month in which a rest is over, or `until` lies, has begun within that rest.
+
+    It began as the first plan's. What was changed before it went on counts from then, not from when it was changed.
+    """
+    over = until if rest.ended is None else min(rest.ended, until)
+    went_on = rest.ended if rest.ended is not None and rest.ended < until else None
+    paid, month = _month_within(told, rest.began, over)
+    if paid is None or month is None or (went_on is not None and month.start == went_on):
+        return told
+    name = f"{paid.reference}:{rest.began.timestamp():.0f}"
+    month_end = int(month.end.timestamp())
+    begins = SetPlan(
+        account_id=paid.account_id,
+        key=f"rest:{name}:{went_on.timestamp():.0f}" if went_on is not None else f"rest:{name}",
+        plan=first.name,
+        since=rest.began,
+        rests=True,
+        reason="Subscription rested",
+        reference=paid.reference,
+    )
+    at = went_on or month.start
+    before = [t for t in told if isinstance(t.command, RenewAllowance) and t.happened <= at]
+    after = [t for t in told if t.happened > at]
+    resting = [Told(int(at.timestamp()), month_end, begins, Rest(rest.began, went_on))]
+    if went_on is None:
+        return [*before, *resting, *(t for t in after if isinstance(t.command, RenewAllowance))]
+    plan = next((t.command.plan for t in reversed(told) if t.happened <= at and not _prolongs(t.command)), paid.plan)
+    goes_on = SetPlan(
+        account_id=paid.account_id,
+        key=f"rested:{name}:{went_on.timestamp():.0f}",
+        plan=plan,
+        since=went_on,
+        reason="Subscription went on",
+        reference=paid.reference,
+    )
+    resting.append(Told(int(at.timestamp()), int(paid.period.end.timestamp()), goes_on))
+    return [*before, *resting, *(_once_more(t, f"rested:{rest.began.timestamp():.0f}", month.end) for t in after)]
+
+
+def _once_more(told: Told, after: str, until: datetime) -> Told:
+    """A change as it counts once more when what it follows is heard after it, for as long as that matters."""
+    if isinstance(told.command, RenewAllowance) or told.happened >= until:
+        return told
+    return replace(told, command=replace(told.command, key=f"{told.command.key}:{after}"))
+
+
+def _month_within(
+    told: list[Told], began: datetime, over: datetime
+) -> tuple[RenewAllowance, Period] | tuple[None, None]:
+    """The month that runs at `over` and has begun since `began` without being paid for since, and what paid for it."""
+    payments = [(t.happened, t.command) for t in told if isinstance(t.command, RenewAllowance) and t.happened <= over]
+    if any(at > began and not payment.prolongs for at, payment in payments):
+        return None, None
+    before = [payment for at, payment in payments if at <= began]
+    while before and before[-1].follows is not None and over < before[-1].follows:
+        before.pop()
+    if not before or over not in before[-1].period:
+        return None, None
+    paid = before[-1]
+    month = paid.month_at(over)
+    if paid.follows is not None and paid.follows in month:
+        month = Period(paid.follows, month.end)
+    return (paid, month) if month.start > began else (None, None)
+
+
+def _prolongs(command: Command) -> bool:
+    return isinstance(command, RenewAllowance) and command.prolongs
+
+
 def _without_repetition(told: list[Told]) -> list[Told]:
     """Leaves out changes to the plan that is carried already, as when only the interval was changed."""
     kept, plan = [], None
@@ -263,8 +359,7 @@ def _without_repetition(told: list[Told]) -> list[Told]:
         if isinstance(each.command, SetPlan) and each.command.plan == plan:
             continue
         kept.append(each)
-        # What only prolongs leaves the allowance that is running as it is, and so the plan that it is of.
-        if isinstance(each.command, SetPlan) or not each.command.prolongs:
+        if not _prolongs(each.command):
             plan = each.command.plan
     return kept
 

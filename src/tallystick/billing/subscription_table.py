@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tallystick.billing.rests import Turn
 from tallystick.billing.story import LIVE
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
-from tallystick.database.tables import subscriptions
+from tallystick.database.tables import subscription_turns, subscriptions
 from tallystick.domain.catalogue import Catalogue
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -66,6 +67,7 @@ class SubscriptionTable:
             set_={name: keeping.excluded[name] for name in (*_SEEN, "answered", "updated_at")},
             where=subscriptions.c.answered < keeping.excluded.answered,
         ).returning(subscriptions.c.id)
+        self._note = dialect.insert(subscription_turns).on_conflict_do_nothing()
 
     async def get(self, id: str) -> Subscription | None:
         """The subscription of that id."""
@@ -96,6 +98,18 @@ class SubscriptionTable:
         return (
             await self._database.write(lambda connection: connection.execute(self._keep, values).first()) is not None
         )
+
+    async def note(self, id: str, turn: Turn) -> None:
+        """Note what an event told of a subscription, also of one that is not known yet: it may become ours."""
+        values = {"subscription_id": id, **asdict(turn)}
+        await self._database.write(lambda connection: connection.execute(self._note, values))
+
+    async def turns(self, id: str) -> list[Turn]:
+        """When that subscription began to rest and went on, as far as we have heard."""
+        query = select(subscription_turns.c.at, subscription_turns.c.rests)
+        of_it = query.where(subscription_turns.c.subscription_id == id)
+        rows = await self._database.read(lambda connection: connection.execute(of_it).all())
+        return [Turn(*row) for row in rows]
 
     def _rank(self, subscription: Subscription) -> tuple[bool, int, float, str]:
         plan = self._catalogue.plan(subscription.plan)

@@ -20,11 +20,13 @@ from tallystick.billing.reading import (
     read_schedule,
     subscription_of,
 )
+from tallystick.billing.rests import RESTING, Rest, rests_of, turn_told
 from tallystick.billing.story import (
+    LIVE,
     Change,
     Command,
     Prices,
-    Told,
+    Story,
     carried_plan,
     instant,
     next_change,
@@ -41,9 +43,6 @@ from tallystick.domain.commands import SetPlan
 from tallystick.ledger import Ledger
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
-RESTING = frozenset({"paused", "unpaid"})
-"""Statuses of a subscription that carries no plan, and may again."""
-
 LONGEST_MONTH = timedelta(days=31)
 """For how long at most what a subscription was paid for goes on after its end (S16)."""
 
@@ -82,6 +81,13 @@ class Subscriptions:
         if subscription_id is None:
             subscription_id = subscription_of(await self._api.invoice(invoice_id))
         return None if subscription_id is None else await self.sync(subscription_id, invoice_id)
+
+    async def changed(self, subscription_id: str, event: dict[str, Any]) -> str | None:
+        """An event tells that a subscription was changed: note since when it rests, or goes on, and look at it."""
+        turn = turn_told(event)
+        if turn is not None:
+            await self._table.note(subscription_id, turn)
+        return await self.sync(subscription_id)
 
     async def schedule_changed(self, schedule_id: str) -> str | None:
         """What is planned for a subscription changed: look at the one that the schedule has, or has let go."""
@@ -192,9 +198,15 @@ class Subscriptions:
         item = items.get(price or "", fetched["items"]["data"][0])
         planned = await self._planned(fetched)
         change = None if planned is None else next_change(planned, plan, price, prices)
+        status, ended = fetched["status"], fetched.get("ended_at")
+        rests = rests_of(await self._table.turns(subscription_id))
+        if status in LIVE:
+            # It has gone on. Since when comes with the event that tells it; until then that rest is as good as unheard.
+            rests = tuple(rest for rest in rests if rest.ended is not None)
         return _Look(
             seen=_seen(fetched, item, account_id, plan, price, planned, change),
-            told=tell(account_id, fetched["status"], invoices, (), prices, self._clock(), fetched.get("ended_at")),
+            story=tell(account_id, status, invoices, (), prices, self._clock(), ended, rests),
+            rests=rests,
             was_paid=any(each.status == "paid" for each in invoices),
             plans=frozenset(
                 {plan.name, *(its.name for its in sold.values()), *plans_billed(invoices, prices)}
@@ -222,18 +234,31 @@ class Subscriptions:
         looks = [look]
         for other in await self._table.of_account(look.seen.account_id):
             over = other.status in ENDED and other.ends_at is not None and other.ends_at > recent
-            if over and other.id != look.seen.id and (found := await self._look(other.id, None)) is not None:
-                looks.append(found)
-        return in_order(self._run(each) for each in looks if each.was_paid or each.told)
+            rests = other.status in RESTING and await self._rests_since(other.id, recent)
+            if (over or rests) and other.id != look.seen.id:
+                found = await self._look(other.id, None)
+                looks += [] if found is None else [found]
+        return in_order(self._run(each) for each in looks if each.was_paid or each.story.counting)
+
+    async def _rests_since(self, subscription_id: str, since: datetime) -> bool:
+        """Whether a subscription has begun to rest since then, and rests still, as far as we have heard."""
+        rests = rests_of(await self._table.turns(subscription_id))
+        return bool(rests) and rests[-1].ended is None and rests[-1].began > since
 
     def _run(self, look: "_Look") -> Run:
-        seen, plan = look.seen, self._catalogue.plan(look.seen.plan)
+        seen = look.seen
+        began = seen.started_at or LONG_AGO
         return Run(
             id=seen.id,
-            began=seen.started_at or LONG_AGO,
+            began=began,
             ended=seen.ends_at if seen.status in ENDED else None,
-            allowance=0 if plan is None else plan.allowance,
-            told=look.told,
+            allowances=tuple(
+                (at, plan.allowance)
+                for at, name in look.story.plans or ((began, seen.plan),)
+                if (plan := self._catalogue.plan(name)) is not None
+            ),
+            told=look.story.counting,
+            rests=look.rests,
         )
 
     async def _apply(self, told: tuple[Command, ...], account_id: str) -> None:
@@ -298,7 +323,8 @@ class _Look:
     """What one look at Stripe has shown: the subscription, what follows from it, and the plans it ever carried."""
 
     seen: Subscription
-    told: tuple[Told, ...]
+    story: Story
+    rests: tuple[Rest, ...]
     was_paid: bool
     plans: frozenset[str]
     invoices: frozenset[str]

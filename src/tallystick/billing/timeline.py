@@ -7,7 +7,9 @@ from when it carries the account itself, and not at all if it never does.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
+from tallystick.billing.rests import Rest
 from tallystick.billing.story import Command, Told
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -17,52 +19,79 @@ Span = tuple[datetime, datetime]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One subscription from `began` to `ended`, None while it goes on, with all that it does.
+    """One subscription from `began` to `ended`, None while it goes on, with all that it does and when it rested.
 
-    `allowance` is that of its plan: the greatest carries, and of equals the one that began first.
+    `allowances` are those of its plans, each with the instant from which, in their order: the greatest carries, and
+    of equals the one that began first.
     """
 
     id: str
     began: datetime
     ended: datetime | None
-    allowance: int
+    allowances: tuple[tuple[datetime, int], ...]
     told: tuple[Told, ...]
+    rests: tuple[Rest, ...] = ()
 
 
 def in_order(runs: Iterable[Run]) -> tuple[Command, ...]:
     """What these subscriptions do to their account, in the order in which it counts."""
+    runs = sorted(runs, key=lambda run: (run.began, run.id))
+    carries = _carried(runs)
     counts: list[tuple[datetime, Command]] = []
-    greater: list[Run] = []
-    for run in sorted(runs, key=lambda run: (-run.allowance, run.began, run.id)):
-        own = _span(run)
-        carries = _without(own, map(_span, greater))
+    for run in sorted(runs, key=lambda run: (-_allowance(run, _NEVER), run.began, run.id)):
+        others = [span for other in runs if other is not run for span in carries[other.id]]
         for told in run.told:
-            # What happens at its end still counts if it carries until then.
-            spans = (start for start, end in carries if end > told.happened or end == own[1])
-            at = next((max(start, told.happened) for start in spans), None)
-            if at is not None:
+            at = told.happened if told.rest is not None else _counts_from(run, told, carries[run.id])
+            if at is not None and not (told.rest is not None and _any_within(others, told.rest)):
                 counts.append((at, told.command))
-        greater.append(run)
     # Sorting keeps the order of what counts from the same instant on: that is the one in which it was told.
     counts.sort(key=lambda each: each[0])
     return tuple(command for _, command in counts)
 
 
-def _span(run: Run) -> Span:
-    return run.began, run.ended or _NEVER
+def _counts_from(run: Run, told: Told, carries: list[Span]) -> datetime | None:
+    # What happens at its end still counts if it carries until then.
+    spans = (start for start, end in carries if end > told.happened or end == run.ended)
+    return next((max(start, told.happened) for start in spans), None)
 
 
-def _without(span: Span, taken: Iterable[Span]) -> list[Span]:
-    """What is left of a span of time, in its order."""
-    left = [span]
-    for start, end in taken:
-        left = [part for each in left for part in _outside(each, start, end)]
-    return left
+def _carried(runs: list[Run]) -> dict[str, list[Span]]:
+    """When each of these carries the account, in the order of time."""
+    turns = {instant for run in runs for instant in _turns(run)}
+    carries: dict[str, list[Span]] = {run.id: [] for run in runs}
+    for start, end in pairwise(sorted(turns)):
+        found = _greatest((run for run in runs if _is_live(run, start)), start)
+        if found is not None:
+            carries[found.id].append((start, end))
+    for run in runs:
+        if (
+            run.began == run.ended
+            and _greatest((o for o in runs if o is run or _is_live(o, run.began)), run.began) is run
+        ):
+            carries[run.id].append((run.began, run.began))
+    return carries
 
 
-def _outside(span: Span, start: datetime, end: datetime) -> list[Span]:
-    """What of a span lies before `start`, and from `end` on; one that is only an instant lies there or it does not."""
-    a, b = span
-    if b <= start or a >= end:
-        return [span]
-    return [part for part in ((a, start), (end, b)) if part[0] < part[1]]
+def _greatest(runs: Iterable[Run], at: datetime) -> Run | None:
+    return min(runs, key=lambda run: (-_allowance(run, at), run.began, run.id), default=None)
+
+
+def _turns(run: Run) -> list[datetime]:
+    """The instants at which it may begin or cease to carry."""
+    rests = [instant for rest in run.rests for instant in (rest.began, rest.ended or _NEVER)]
+    return [run.began, run.ended or _NEVER, *rests, *(at for at, _ in run.allowances)]
+
+
+def _is_live(run: Run, at: datetime) -> bool:
+    rests = any(rest.began <= at < (rest.ended or _NEVER) for rest in run.rests)
+    return run.began <= at < (run.ended or _NEVER) and not rests
+
+
+def _allowance(run: Run, at: datetime) -> int:
+    """That of its plan at an instant; before it had any, of its first one."""
+    since = [allowance for start, allowance in run.allowances if start <= at]
+    return since[-1] if since else next((allowance for _, allowance in run.allowances), 0)
+
+
+def _any_within(spans: list[Span], rest: Rest) -> bool:
+    return any(start < (rest.ended or _NEVER) and end > rest.began for start, end in spans)

@@ -275,6 +275,15 @@ subscriptions = Table(
     Column("answered", BigInteger, nullable=False, server_default=text("0")),
 )
 
+subscription_turns = Table(
+    "subscription_turns",
+    metadata,
+    # When a subscription began to rest, or went on, as an event of Stripe told it; kept whoever's it is.
+    Column("subscription_id", Text, primary_key=True),
+    Column("at", Instant, primary_key=True),
+    Column("rests", Boolean, primary_key=True),
+)
+
 stripe_events = Table(
     "stripe_events",
     metadata,

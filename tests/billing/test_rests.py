@@ -1,0 +1,239 @@
+"""S15 to S17, S27: a year that was paid, of which a subscription rests for a while, heard of at once and much later."""
+
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stripe_sandbox import agenda, thin
+from stripe_sandbox.billing import settings as billing_settings
+from tallystick.billing.rests import Rest, Turn, rests_of, turn_told
+from tallystick.domain.commands import OpenAccount, Spend
+from tests.billing.conftest import Shop, make_shop
+from tests.billing.lifecycle import DECLINES_LATER, GOOD, PLANS, PLUS_YEAR, PRO_YEAR, T0, Life, living, on
+
+
+@pytest.fixture
+async def life(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
+    async with living(sqlite_url, monkeypatch) as life:
+        yield life
+
+
+Open = Callable[[], Awaitable[Shop]]
+
+
+@pytest.fixture
+async def another(life: Life, sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Open]:
+    """Opens further installations, that hear of the same life when they are told."""
+    async with AsyncExitStack() as stack:
+
+        async def open_one() -> Shop:
+            path = Path(tempfile.mkdtemp(dir=tmp_path)) / "late.db"
+            shutil.copy(sqlite_template, path)
+            shop = await stack.enter_async_context(make_shop(f"sqlite:///{path}", PLANS, life.server, life.clock))
+            await shop.ledger.submit(OpenAccount(account_id="acme", plan="free"))
+            return shop
+
+        yield open_one
+
+
+@pytest.fixture
+async def late(another: Open) -> Shop:
+    return await another()
+
+
+async def do(life: Life, what: str) -> None:
+    """One thing at Stripe, of which nobody hears yet."""
+    subscriptions: Any = life.stripe.v1.subscriptions
+    customer = life.sandbox.store.newest_first("customer")[0]["id"]
+    id = "" if what == "a year" else life.newest()["id"]
+    match what:
+        case "a year":
+            await subscriptions.create_async({"customer": customer, "items": [{"price": PLUS_YEAR}]})
+        case "pause":
+            await subscriptions.pause_async(id, {"type": "subscription"})
+        case "resume":
+            await subscriptions.resume_async(id, {"billing_cycle_anchor": "now"})
+        case "upgrade":
+            items = [{"id": life.newest()["items"]["data"][0]["id"], "price": PRO_YEAR}]
+            changes = {"proration_behavior": "always_invoice", "payment_behavior": "allow_incomplete"}
+            await subscriptions.update_async(id, {"items": items, **changes})
+        case "cancel":
+            await subscriptions.cancel_async(id)
+        case "the card breaks" | "the card is mended":
+            card = GOOD if what == "the card is mended" else DECLINES_LATER
+            method = await life.stripe.v1.payment_methods.attach_async(card, {"customer": customer})
+            default: Any = {"invoice_settings": {"default_payment_method": method.id}}
+            await life.stripe.v1.customers.update_async(customer, default)
+        case "pay":
+            (invoice,) = life.sandbox.store.newest_first("invoice", lambda i: bool(i["status"] == "open"))
+            await life.stripe.v1.invoices.pay_async(invoice["id"])
+
+
+async def state(shop: Shop) -> tuple[str, int, datetime | None]:
+    await shop.assert_proven()
+    account = await shop.account()
+    return account.plan, account.monthly, account.resets_at(shop.clock())
+
+
+Happening = tuple[tuple[int, int], str]
+
+PAUSED: list[Happening] = [((1, 31), "a year"), ((2, 10), "pause")]
+UNPAID: list[Happening] = [((1, 31), "a year"), ((2, 10), "the card breaks"), ((2, 10), "upgrade")]
+
+LIVES: dict[str, tuple[list[Happening], tuple[int, int], tuple[str, int, datetime]]] = {
+    "paused": (PAUSED, (4, 5), ("free", 25, on(2026, 4, 30))),
+    "paused within the month": (PAUSED, (2, 20), ("free", 500, on(2026, 2, 28))),
+    "unpaid": (UNPAID, (4, 5), ("free", 25, on(2026, 4, 30))),
+    # Of the month that goes on since, the plan adds its share from then: 18 days of 30.
+    "resumed": ([*PAUSED, ((4, 12), "resume")], (4, 20), ("plus", 25 + 475 * 18 // 30, on(2026, 4, 30))),
+    "resumed as a month began": ([*PAUSED, ((3, 31), "resume")], (4, 20), ("plus", 500, on(2026, 4, 30))),
+    # The new year's months begin on the 12th: 12 days of 30 are left of the first when the old month ends.
+    "resumed a month ago": ([*PAUSED, ((4, 12), "resume")], (5, 5), ("plus", 500 * 12 // 30, on(2026, 5, 12))),
+    "resumed months ago": ([*PAUSED, ((4, 12), "resume")], (6, 20), ("plus", 500, on(2026, 7, 12))),
+    "upgraded since": (
+        [*PAUSED, ((4, 12), "resume"), ((4, 15), "upgrade")],
+        (4, 20),
+        ("pro", 25 + 475 * 18 // 30 + 1_500 * 15 // 30, on(2026, 4, 30)),
+    ),
+    "paid after all": (
+        [*UNPAID, ((4, 12), "the card is mended"), ((4, 12), "pay")],
+        (4, 20),
+        ("pro", 25 + 1_975 * 18 // 30, on(2026, 4, 30)),
+    ),
+    "paid after all a month ago": (
+        [*UNPAID, ((4, 12), "the card is mended"), ((4, 12), "pay")],
+        (5, 5),
+        ("pro", 2_000, on(2026, 5, 31)),
+    ),
+    "paused again": (
+        [*PAUSED, ((3, 10), "resume"), ((3, 20), "pause")],
+        (4, 5),
+        ("free", 25, on(2026, 4, 10)),
+    ),
+    "ended": ([*PAUSED, ((4, 12), "cancel")], (4, 20), ("free", 25, on(2026, 4, 30))),
+}
+
+
+@pytest.mark.parametrize("name", LIVES)
+async def test_s27_a_paid_year_that_rests_comes_out_the_same_however_late_its_events_are_heard(
+    life: Life, another: Open, name: str
+) -> None:
+    happenings, (month, day), expected = LIVES[name]
+    billing_settings.change(life.sandbox, after_retries="unpaid")
+    await life.customer()
+    seldom, events = await another(), life.events()
+
+    async def hear() -> None:
+        nonlocal events
+        events += (new := life.events())
+        await life.deliver(new)
+
+    async def pass_to(day: datetime) -> None:
+        while life.clock() < day:
+            life.sandbox.advance(min(5 * 86_400, int((day - life.clock()).total_seconds())))
+            agenda.run_due(life.sandbox)
+            await hear()
+            # One sees how things stand now and then, but is not told since when they do.
+            await seldom.deliver([event for event in events if turn_told(event) is None][-1:])
+
+    for (of_month, of_day), what in happenings:
+        await pass_to(on(2026, of_month, of_day))
+        await do(life, what)
+        await hear()
+    await pass_to(on(2026, month, day))
+    assert await state(life) == expected
+    told = [event for event in events if event["type"].startswith(("customer.subscription.", "invoice.pa"))]
+    shuffled = random.Random(name).sample(told, len(told))
+    turns_last = sorted(told, key=lambda event: turn_told(event) is not None)
+    for late, heard in ((seldom, shuffled), (await another(), turns_last)):
+        for event in heard:
+            await late.deliver([event])
+        assert await state(late) == expected
+
+
+async def test_s27_thin_events_tell_since_when_a_subscription_rests(life: Life, late: Shop) -> None:
+    await life.customer()
+    await do(life, "a year")
+    await life.pass_until(2026, 2, 10)
+    await do(life, "pause")
+    await life.pass_until(2026, 4, 5)
+    told = [thin.pushed(event) for event in reversed(life.sandbox.store.newest_first("v2.core.event"))]
+    for event in told:
+        await late.deliver([event])
+    assert await state(late) == await state(life) == ("free", 25, on(2026, 4, 30))
+
+
+async def test_s27_months_that_were_used_before_a_rest_is_heard_are_not_owed(life: Life, late: Shop) -> None:
+    await life.customer()
+    await do(life, "a year")
+    await late.deliver(life.events())
+    await life.pass_until(2026, 2, 10)
+    await do(life, "pause")
+    await life.pass_until(2026, 4, 5, deliver=False)
+    await late.ledger.submit(Spend(account_id="acme", key="s", amount=480))
+    await late.deliver(life.events())
+    account = await late.account()
+    assert (account.plan, account.monthly, account.debt) == ("free", 25, 0)
+    # Hearing all of it again changes nothing.
+    await late.billing.reconcile()
+    assert await state(late) == ("free", 25, on(2026, 4, 30))
+
+
+def at(minute: int) -> datetime:
+    return T0 + timedelta(minutes=minute)
+
+
+@pytest.mark.parametrize(
+    ("turns", "rests"),
+    [
+        ([], []),
+        ([(1, True)], [(1, None)]),
+        ([(1, True), (3, False)], [(1, 3)]),
+        # Said twice, by the event of the change and by one of its own.
+        ([(1, True), (2, True), (3, False), (4, False), (6, True)], [(1, 3), (6, None)]),
+        # Of two in one second that one is first which can be.
+        ([(1, True), (3, False), (3, True)], [(1, 3), (3, None)]),
+        ([(3, True), (3, False)], []),
+        ([(3, False)], []),
+    ],
+)
+def test_s27_rests_are_the_same_in_whatever_order_their_turns_are_heard(
+    turns: list[tuple[int, bool]], rests: list[tuple[int, int | None]]
+) -> None:
+    expected = tuple(Rest(at(began), None if ended is None else at(ended)) for began, ended in rests)
+    for order in permutations(turns):
+        assert rests_of(Turn(at(minute), begins) for minute, begins in order) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rests"),
+    [
+        ("active", "unpaid", True),
+        ("past_due", "unpaid", True),
+        ("paused", "active", False),
+        ("unpaid", "paused", None),
+        ("past_due", "active", None),
+        (None, "paused", None),
+    ],
+)
+def test_an_event_tells_a_turn_where_its_status_changed(before: str | None, after: str, rests: bool | None) -> None:
+    previous = {"metadata": {}} if before is None else {"status": before}
+    made = {"id": "evt_1", "type": "customer.subscription.updated", "created": int(T0.timestamp())}
+    snapshot = {**made, "object": "event", "data": {"object": {"status": after}, "previous_attributes": previous}}
+    changes = {"before": previous, "after": {"status": after}}
+    sent = {
+        **made,
+        "object": "v2.core.event",
+        "type": "v1.customer.subscription.updated",
+        "created": "2026-01-31T09:30:00.000Z",
+        "changes": changes,
+    }
+    assert turn_told(snapshot) == turn_told(sent) == (None if rests is None else Turn(T0, rests))
