@@ -15,6 +15,7 @@ import pytest
 from stripe_sandbox import agenda, thin
 from stripe_sandbox.billing import settings as billing_settings
 from tallystick.billing.rests import Rest, Turn, rests_of, turn_told
+from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import OpenAccount, Spend
 from tests.billing.conftest import Shop, make_shop
 from tests.billing.lifecycle import DECLINES_LATER, GOOD, PLANS, PLUS_YEAR, PRO_YEAR, T0, Life, living, on
@@ -65,6 +66,10 @@ async def do(life: Life, what: str) -> None:
             items = [{"id": life.newest()["items"]["data"][0]["id"], "price": PRO_YEAR}]
             changes = {"proration_behavior": "always_invoice", "payment_behavior": "allow_incomplete"}
             await subscriptions.update_async(id, {"items": items, **changes})
+        case "void" | "mark_uncollectible" | "keep_as_draft":
+            await subscriptions.update_async(id, {"pause_collection": {"behavior": what}})
+        case "its billing goes on":
+            await subscriptions.update_async(id, {"pause_collection": ""})
         case "cancel":
             await subscriptions.cancel_async(id)
         case "the card breaks" | "the card is mended":
@@ -88,8 +93,19 @@ Happening = tuple[tuple[int, int], str]
 PAUSED: list[Happening] = [((1, 31), "a year"), ((2, 10), "pause")]
 UNPAID: list[Happening] = [((1, 31), "a year"), ((2, 10), "the card breaks"), ((2, 10), "upgrade")]
 
+
+def not_billed(behavior: str) -> list[Happening]:
+    return [((1, 31), "a year"), ((2, 10), behavior), ((4, 12), "upgrade")]
+
+
 LIVES: dict[str, tuple[list[Happening], tuple[int, int], tuple[str, int, datetime]]] = {
     "paused": (PAUSED, (4, 5), ("free", 25, on(2026, 4, 30))),
+    "paused as it began": ([((1, 31), "a year"), ((1, 31), "pause")], (4, 5), ("free", 25, on(2026, 4, 30))),
+    "paused as it began, and resumed for no time": (
+        [((1, 31), "a year"), ((1, 31), "pause"), ((4, 12), "resume"), ((4, 12), "pause")],
+        (5, 5),
+        ("free", 25, on(2026, 5, 12)),
+    ),
     "paused within the month": (PAUSED, (2, 20), ("free", 500, on(2026, 2, 28))),
     "unpaid": (UNPAID, (4, 5), ("free", 25, on(2026, 4, 30))),
     # Of the month that goes on since, the plan adds its share from then: 18 days of 30.
@@ -117,6 +133,23 @@ LIVES: dict[str, tuple[list[Happening], tuple[int, int], tuple[str, int, datetim
         [*PAUSED, ((3, 10), "resume"), ((3, 20), "pause")],
         (4, 5),
         ("free", 25, on(2026, 4, 10)),
+    ),
+    # Stripe carries the plan, though nobody is to pay for the change.
+    "upgraded while its invoices are void": (
+        not_billed("void"),
+        (4, 20),
+        ("pro", 500 + 1_500 * 18 // 30, on(2026, 4, 30)),
+    ),
+    "upgraded while its invoices are drafts": (not_billed("keep_as_draft"), (5, 5), ("pro", 2_000, on(2026, 5, 31))),
+    "upgraded while its invoices are uncollectible, and ended": (
+        [*not_billed("mark_uncollectible"), ((4, 15), "cancel")],
+        (4, 20),
+        ("free", 500 + 1_500 * 18 // 30, on(2026, 4, 30)),
+    ),
+    "upgraded while its invoices are void, and paused": (
+        [*not_billed("void"), ((4, 13), "its billing goes on"), ((4, 15), "pause"), ((5, 15), "resume")],
+        (5, 20),
+        ("pro", 25 + 1_975 * 16 // 31, on(2026, 5, 31)),
     ),
     "ended": ([*PAUSED, ((4, 12), "cancel")], (4, 20), ("free", 25, on(2026, 4, 30))),
 }
@@ -169,6 +202,22 @@ async def test_s27_thin_events_tell_since_when_a_subscription_rests(life: Life, 
     for event in told:
         await late.deliver([event])
     assert await state(late) == await state(life) == ("free", 25, on(2026, 4, 30))
+
+
+async def test_s16_a_rest_that_was_heard_in_time_is_written_down_once_and_not_missed_later(life: Life) -> None:
+    await life.customer()
+    await do(life, "a year")
+    await life.pass_until(2026, 2, 10)
+    await do(life, "pause")
+    await life.pass_until(2026, 4, 5)
+    standing = await life.billing._subscriptions.standing(life.newest()["id"])
+    assert standing is not None
+    assert (standing.missing, standing.plan, standing.wanted) == (None, "free", "free")
+    await life.update(metadata={"looked": "again"})
+    await do(life, "resume")
+    await life.deliver()
+    set_to = [e.plan for e in await life.ledger.entries("acme", limit=100) if e.kind is EntryKind.PLAN_SET]
+    assert set_to == ["plus", "free", "plus"]
 
 
 async def test_s27_months_that_were_used_before_a_rest_is_heard_are_not_owed(life: Life, late: Shop) -> None:

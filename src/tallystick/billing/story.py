@@ -23,6 +23,9 @@ GOOD = frozenset({"active", "trialing"})
 PERIOD_REASONS = frozenset({"subscription_create", "subscription_cycle"})
 """Invoices that open the next period; others bill a change within one."""
 
+UNPAID_FOR_GOOD = frozenset({"draft", "void", "uncollectible"})
+"""Statuses of an invoice that nobody is to pay, or not yet."""
+
 DAYS_OF_A_MONTH = 30.4
 
 Command = RenewAllowance | SetPlan
@@ -114,14 +117,17 @@ def tell(
     now: datetime,
     ended: int | None = None,
     rests: Iterable[Rest] = (),
+    carried: Plan | None = None,
 ) -> Story:
     """What a subscription does to its account.
 
     An invoice counts once it is paid. Until then a change that it bills counts only while the subscription
     is in good standing, as do invoice items that wait for their invoice (S16). What is over adds nothing; once
     the subscription has `ended`, everything is over with the month in which that was. A month that would have
-    begun while it rested begins as the first plan's.
+    begun while it rested begins as the first plan's. A change to the plan that is `carried` counts also where nobody
+    is to pay its invoice, as while the collection of invoices is paused.
     """
+    invoices = tuple(invoices)
     told: list[Told] = []
     for invoice in invoices:
         if invoice.status == "paid":
@@ -129,8 +135,8 @@ def tell(
         if invoice.status == "paid" or (invoice.status == "open" and status in GOOD):
             told += _changes(account_id, invoice, prices)
     told += [change for line in waiting if (change := _proration(account_id, line, prices)) is not None]
-    # Of what happened at one instant the opening comes first: a change then finds what it changes.
-    told.sort(key=lambda t: (t.at, isinstance(t.command, SetPlan)))
+    told.sort(key=_place)
+    told = _with_what_nobody_pays(told, account_id, invoices, prices, carried)
     told = _without_repetition(_one_after_the_other(told))
     counting = told
     until = now if ended is None else min(now, instant(ended))
@@ -176,6 +182,24 @@ def plans_billed(invoices: Iterable[Invoice], prices: Prices) -> set[str]:
 def instant(seconds: int) -> datetime:
     """Stripe's Unix seconds as an instant."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _place(told: Told) -> tuple[int, bool]:
+    # Of what happened at one instant the opening comes first: a change then finds what it changes.
+    return told.at, isinstance(told.command, SetPlan)
+
+
+def _with_what_nobody_pays(
+    told: list[Told], account_id: str, invoices: Iterable[Invoice], prices: Prices, carried: Plan | None
+) -> list[Told]:
+    """The same, with the change to the plan that is carried, where nothing else has led to that."""
+    last = next((each.command.plan for each in reversed(told) if not _prolongs(each.command)), None)
+    if carried is None or last in (None, carried.name):
+        return told
+    closed = (invoice for invoice in invoices if invoice.status in UNPAID_FOR_GOOD)
+    changes = [change for invoice in closed for change in _changes(account_id, invoice, prices)]
+    newest = max((each for each in changes if each.command.plan == carried.name), key=_place, default=None)
+    return told if newest is None else sorted([*told, newest], key=_place)
 
 
 def _until_the_end(told: list[Told], ended: datetime) -> list[Told]:

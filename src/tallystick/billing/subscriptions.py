@@ -155,7 +155,8 @@ class Subscriptions:
         account = await self._ledger.account(look.seen.account_id)
         carrier = await self.of_account(account.id)
         carried = carrier is None or not carrier.is_live or carrier.id == subscription_id
-        told = (await self._counting(look))[-1:] if carried else ()
+        counting = await self._counting(look) if carried else ()
+        told = [command for command in counting if not _is_so(account, command, self._clock())][-1:]
         missing = [c.key for c in told if await self._ledger.entry_by_key(account.id, c.key) is None]
         if look.seen.is_live:
             wanted = look.seen.plan if carried else account.plan
@@ -205,7 +206,7 @@ class Subscriptions:
             rests = tuple(rest for rest in rests if rest.ended is not None)
         return _Look(
             seen=_seen(fetched, item, account_id, plan, price, planned, change),
-            story=tell(account_id, status, invoices, (), prices, self._clock(), ended, rests),
+            story=tell(account_id, status, invoices, (), prices, self._clock(), ended, rests, plan),
             rests=rests,
             was_paid=any(each.status == "paid" for each in invoices),
             plans=frozenset(
@@ -269,7 +270,9 @@ class Subscriptions:
                 break
             new.append(command)
         for command in reversed(new):
-            await self._ledger.submit(command)
+            account = await self._ledger.account(account_id) if _is_rest(command) else None
+            if account is None or not _is_so(account, command, self._clock()):
+                await self._ledger.submit(command)
 
     async def _set_plan(self, seen: Subscription, plans: frozenset[str]) -> None:
         """Put the account on the plan of the subscription that carries it, else on the first one.
@@ -328,6 +331,19 @@ class _Look:
     was_paid: bool
     plans: frozenset[str]
     invoices: frozenset[str]
+
+
+def _is_rest(command: Command) -> bool:
+    return isinstance(command, SetPlan) and command.rests
+
+
+def _is_so(account: Account, command: Command, now: datetime) -> bool:
+    """Whether an account is as a rest leaves it, because that was heard in time: then there is nothing to write down."""
+    if not isinstance(command, SetPlan) or not command.rests or account.plan != command.plan:
+        return False
+    current, since = account.allowance, command.since or now
+    opened_since = current is not None and now in current.period and current.period.start > since
+    return current is None or current.plan == command.plan or not opened_since
 
 
 def _began(account: Account, carrier: Subscription, now: datetime) -> datetime | None:

@@ -50,9 +50,10 @@ def in_order(runs: Iterable[Run]) -> tuple[Command, ...]:
 
 
 def _counts_from(run: Run, told: Told, carries: list[Span]) -> datetime | None:
-    # What happens at its end still counts if it carries until then.
-    spans = (start for start, end in carries if end > told.happened or end == run.ended)
-    return next((max(start, told.happened) for start in spans), None)
+    # What happens at its end, or as it begins to rest, still counts if it carries until then.
+    at, rests = told.happened, {rest.began for rest in run.rests}
+    spans = (start for start, end in carries if end > at or end == run.ended or (end == at and at in rests))
+    return next((max(start, at) for start in spans), None)
 
 
 def _carried(runs: list[Run]) -> dict[str, list[Span]]:
@@ -64,12 +65,17 @@ def _carried(runs: list[Run]) -> dict[str, list[Span]]:
         if found is not None:
             carries[found.id].append((start, end))
     for run in runs:
-        if (
-            run.began == run.ended
-            and _greatest((o for o in runs if o is run or _is_live(o, run.began)), run.began) is run
-        ):
-            carries[run.id].append((run.began, run.began))
+        for at in _touched(run):
+            if _greatest((other for other in runs if other is run or _is_live(other, at)), at) is run:
+                carries[run.id].append((at, at))
+        carries[run.id].sort()
     return carries
+
+
+def _touched(run: Run) -> list[datetime]:
+    """The instants at which it went on, and rested again or ended at once."""
+    over = {run.ended, *(rest.began for rest in run.rests)}
+    return [at for at in (run.began, *(rest.ended for rest in run.rests)) if at is not None and at in over]
 
 
 def _greatest(runs: Iterable[Run], at: datetime) -> Run | None:
