@@ -1,4 +1,6 @@
-"""S15 to S17, S27: a year that was paid, of which a subscription rests for a while, heard of at once and much later."""
+"""S15 to S17, S27: a year that was paid, of which a subscription rests or is not billed for a while, heard of at once and
+much later.
+"""
 
 import random
 import shutil
@@ -156,7 +158,7 @@ LIVES: dict[str, tuple[list[Happening], tuple[int, int], tuple[str, int, datetim
 
 
 @pytest.mark.parametrize("name", LIVES)
-async def test_s27_a_paid_year_that_rests_comes_out_the_same_however_late_its_events_are_heard(
+async def test_s27_a_paid_year_comes_out_the_same_however_late_what_happens_to_it_is_heard(
     life: Life, another: Open, name: str
 ) -> None:
     happenings, (month, day), expected = LIVES[name]

@@ -128,3 +128,19 @@ async def test_s27_a_subscription_carried_the_account_while_its_plan_was_the_gre
         await subscriptions.cancel_async(ending.id)
     await life.deliver()
     await all_at_once(life, late, "free", 2_000, SECOND)
+
+
+async def test_s27_of_two_subscriptions_that_began_in_one_second_the_one_that_ended_in_it_comes_first(
+    life: Life, late: Shop
+) -> None:
+    customer = await life.customer()
+    subscriptions: Any = life.stripe.v1.subscriptions
+    # Several, as it must not depend on their ids.
+    for _ in range(4):
+        tried = await subscriptions.create_async(
+            {"customer": customer, "items": [{"price": PLUS_PRICE}], "trial_period_days": 7}
+        )
+        await subscriptions.cancel_async(tried.id)
+    await subscriptions.create_async({"customer": customer, "items": [{"price": PLUS_PRICE}]})
+    await life.pass_until(2026, 2, 10)
+    await all_at_once(life, late, "plus", 500, FIRST)

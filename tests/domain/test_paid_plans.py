@@ -168,6 +168,17 @@ def test_s27_a_paid_year_that_rests_and_goes_on_is_the_same_however_late_both_ar
     assert account_of(book).monthly == 500
 
 
+def test_s15_a_year_that_begins_in_the_second_in_which_a_trial_began_and_ended_opens_its_months(book: Book) -> None:
+    book.renew("plus", T0, T0 + 14 * DAY)
+    yearly(book)
+    # The trial's invoice, looked at once more.
+    book.renew("plus", T0, T0 + 14 * DAY)
+    assert account_of(book).monthly == 500
+    book.now = add_months(T0, 1)
+    book.settle()
+    assert account_of(book).monthly == 500
+
+
 def test_s27_a_rest_that_is_heard_twice_takes_nothing_twice(book: Book) -> None:
     yearly(book)
     book.now = add_months(T0, 1) + DAY

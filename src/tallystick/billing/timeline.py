@@ -37,23 +37,27 @@ def in_order(runs: Iterable[Run]) -> tuple[Command, ...]:
     """What these subscriptions do to their account, in the order in which it counts."""
     runs = sorted(runs, key=lambda run: (run.began, run.id))
     carries = _carried(runs)
-    counts: list[tuple[datetime, Command]] = []
-    for run in sorted(runs, key=lambda run: (-_allowance(run, _NEVER), run.began, run.id)):
+    counts: list[tuple[Span, Command]] = []
+    for run in runs:
         others = [span for other in runs if other is not run for span in carries[other.id]]
         for told in run.told:
-            at = told.happened if told.rest is not None else _counts_from(run, told, carries[run.id])
-            if at is not None and not (told.rest is not None and _any_within(others, told.rest)):
-                counts.append((at, told.command))
-    # Sorting keeps the order of what counts from the same instant on: that is the one in which it was told.
+            span = _counts_in(run, told, carries[run.id])
+            if told.rest is not None:
+                at = told.happened
+                span = None if _any_within(others, told.rest) else (at, at if span is None else span[1])
+            if span is not None:
+                counts.append((span, told.command))
+    # At one instant, what ceases to carry then comes before what goes on. Sorting keeps the order in which it was told.
     counts.sort(key=lambda each: each[0])
     return tuple(command for _, command in counts)
 
 
-def _counts_from(run: Run, told: Told, carries: list[Span]) -> datetime | None:
+def _counts_in(run: Run, told: Told, carries: list[Span]) -> Span | None:
+    """From when it counts, and until when its subscription carries the account then."""
     # What happens at its end, or as it begins to rest, still counts if it carries until then.
     at, rests = told.happened, {rest.began for rest in run.rests}
-    spans = (start for start, end in carries if end > at or end == run.ended or (end == at and at in rests))
-    return next((max(start, at) for start in spans), None)
+    spans = ((start, end) for start, end in carries if end > at or end == run.ended or (end == at and at in rests))
+    return next(((max(start, at), end) for start, end in spans), None)
 
 
 def _carried(runs: list[Run]) -> dict[str, list[Span]]:

@@ -393,8 +393,10 @@ def _is_superseded(account: Account, plan: Plan, command: RenewAllowance, now: d
         return True
     if current is None or current.paid is None or current.plan != plan.name:
         return False
-    # A change may come at the very instant at which the period began that it changes.
-    return start < current.paid.start if command.prolongs else start <= current.paid.start
+    # A change may come at the very instant at which the period began that it changes, and so may what is longer.
+    if command.prolongs or command.period.end > current.paid.end:
+        return start < current.paid.start
+    return start <= current.paid.start
 
 
 def _unknown_plan(name: str, catalogue: Catalogue) -> UnknownPlan:
