@@ -56,10 +56,13 @@ async def do(life: Life, what: str) -> None:
     """One thing at Stripe, of which nobody hears yet."""
     subscriptions: Any = life.stripe.v1.subscriptions
     customer = life.sandbox.store.newest_first("customer")[0]["id"]
-    id = "" if what == "a year" else life.newest()["id"]
+    id = "" if what.startswith("a year") else life.newest()["id"]
     match what:
         case "a year":
             await subscriptions.create_async({"customer": customer, "items": [{"price": PLUS_YEAR}]})
+        case "a year on trial":
+            trial = {"items": [{"price": PLUS_YEAR}], "trial_period_days": 5}
+            await subscriptions.create_async({"customer": customer, **trial})
         case "pause":
             await subscriptions.pause_async(id, {"type": "subscription"})
         case "resume":
@@ -130,6 +133,17 @@ LIVES: dict[str, tuple[list[Happening], tuple[int, int], tuple[str, int, datetim
         [*UNPAID, ((4, 12), "the card is mended"), ((4, 12), "pay")],
         (5, 5),
         ("pro", 2_000, on(2026, 5, 31)),
+    ),
+    # What was paid for only then opens its month whole.
+    "its first year paid after all": (
+        [
+            ((1, 31), "a year on trial"),
+            ((2, 1), "the card breaks"),
+            ((4, 12), "the card is mended"),
+            ((4, 12), "pay"),
+        ],
+        (4, 20),
+        ("plus", 500, on(2026, 5, 5)),
     ),
     "paused again": (
         [*PAUSED, ((3, 10), "resume"), ((3, 20), "pause")],

@@ -28,7 +28,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice of a subscription. `metadata` is what the subscription's said when it was made."""
+    """An invoice of a subscription. `metadata` is what the subscription's said when it was made.
+
+    `paid_at` is when it was paid, in Unix seconds like `created`, if it was.
+    """
 
     id: str
     status: str
@@ -36,6 +39,7 @@ class Invoice:
     created: int
     lines: tuple[Line, ...]
     metadata: dict[str, str]
+    paid_at: int | None = None
 
     @property
     def full_lines(self) -> tuple[Line, ...]:
@@ -76,6 +80,7 @@ def read_invoice(invoice: dict[str, Any]) -> Invoice:
         created=invoice["created"],
         lines=tuple(map(_read_line, invoice["lines"]["data"])),
         metadata=_details(invoice).get("metadata") or older.get("metadata") or {},
+        paid_at=(invoice.get("status_transitions") or {}).get("paid_at"),
     )
 
 

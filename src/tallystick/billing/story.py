@@ -80,13 +80,15 @@ class _Billed:
 class Told:
     """A command, when what it says happened, and until when it matters; both in Unix seconds.
 
-    Where it opens the first plan's month, `rest` is the rest because of which it does.
+    Where it opens the first plan's month, `rest` is the rest because of which it does. What was paid for may have
+    been `paid_at` a later instant than that from which it counts.
     """
 
     at: int
     until: int
     command: Command
     rest: Rest | None = None
+    paid_at: int | None = None
 
     @property
     def happened(self) -> datetime:
@@ -256,7 +258,7 @@ def _openings(account_id: str, invoice: Invoice, prices: Prices) -> list[Told]:
         reason=f"{best.plan.title} invoice paid",
         reference=invoice.id,
     )
-    return [Told(best.line.start, best.line.end, renew)]
+    return [Told(best.line.start, best.line.end, renew, paid_at=invoice.paid_at)]
 
 
 def _for_another_interval(lines: list[_Billed]) -> list[_Billed]:
@@ -357,7 +359,11 @@ def _month_within(
     told: list[Told], began: datetime, over: datetime
 ) -> tuple[RenewAllowance, Period] | tuple[None, None]:
     """The month that runs at `over` and has begun since `began` without being paid for since, and what paid for it."""
-    payments = [(t.happened, t.command) for t in told if isinstance(t.command, RenewAllowance) and t.happened <= over]
+    payments = [
+        (instant(max(t.at, t.paid_at or t.at)), t.command)
+        for t in told
+        if isinstance(t.command, RenewAllowance) and t.happened <= over
+    ]
     if any(at > began and not payment.prolongs for at, payment in payments):
         return None, None
     before = [payment for at, payment in payments if at <= began]
