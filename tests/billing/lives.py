@@ -148,7 +148,7 @@ class Life:
     def _subscription(self, what: str, *options: Any) -> None:
         model, running = self.membership, self.membership.running
         if running is None:
-            self._begin(what)
+            self._begin(what, *options)
         match what:
             case "the card breaks" | "the card is mended" | "what is due is paid":
                 self._card(what)
@@ -157,7 +157,10 @@ class Life:
             case "cancel":
                 lifecycle.cancel(self._sandbox, self._found(), {})
                 model.cancel()
-            case "pause" if running.status == "active" and not running.cancels and running.months == 1:
+            case "pause" if running.status == "active" and not running.cancels and not running.becomes:
+                if self._found()["pause_collection"] is not None:
+                    # What is billed to resume it is to be paid.
+                    updates.update(self._sandbox, self._found(), {"pause_collection": ""})
                 lifecycle.pause(self._sandbox, self._found(), {})
                 model.pause(running)
             case "resume" if running.status == "paused" and model.card_is_good:
@@ -168,9 +171,19 @@ class Life:
             case _ if running.status in ("active", "trialing") and not running.bills:
                 self._change(what, running, *options)
 
-    def _begin(self, what: str) -> None:
+    def _begin(self, what: str, *options: Any) -> None:
         model = self.membership
         match what:
+            case "a trial without a card":
+                without, months = options
+                customers.update(
+                    self._sandbox, self.customer_id, {"invoice_settings": {"default_payment_method": ""}}
+                )
+                ends = {"end_behavior": {"missing_payment_method": without}}
+                self._subscribe("plus", months, trial_period_days=TRIAL_DAYS, trial_settings=ends)
+                model.try_out("plus", months, TRIAL_DAYS, without)
+            case _ if not model.has_card:
+                return
             case "plus" | "pro" | "a year":
                 plan, months = ("plus", 12) if what == "a year" else (what, 1)
                 self._subscribe(plan, months)
@@ -182,7 +195,7 @@ class Life:
 
     def _card(self, what: str) -> None:
         model, running = self.membership, self.membership.running
-        model.card_is_good = what != "the card breaks"
+        model.card_is_good, model.has_card = what != "the card breaks", True
         self._use_card(GOOD if model.card_is_good else DECLINES_LATER)
         owes_upgrade = running is not None and any(bill.upgrades for bill in running.bills)
         # With a new card everything that is due is paid at once where it would matter what is paid first.
@@ -195,20 +208,19 @@ class Life:
         """What is changed at Stripe while all is well. While a schedule has it, Stripe refuses most of that."""
         model = self.membership
         free = self._found()["schedule"] is None
-        changeable = free and running.status == "active" and not running.cancels and running.billed_again is None
+        is_held = running.is_held(model.now)
+        changeable = free and running.status == "active" and not running.cancels
         match what:
-            # Stripe does not say since when a subscription is unpaid, so months of a year that nobody told us in time
-            # are not paid for stay (docs/decisions/0004).
-            case "upgrade" if running.months == 12 and options[0] == "at once" and model.ends_as == "unpaid":
-                return
             case "upgrade" if changeable and running.plan == "plus":
+                # Only what takes place at once does not wait for a payment, for which nobody asks while that is paused.
+                how = "at once" if is_held else options[0]
                 with suppress(StripeError):
-                    self._set_price(PRICES["pro", running.months], HOW[options[0]])
-                model.upgrade(running, options[0])
-            case "to the year" if changeable and running.months == 1 and model.card_is_good:
+                    self._set_price(PRICES["pro", running.months], HOW[how])
+                model.upgrade(running, how)
+            case "to the year" if changeable and not is_held and running.months == 1 and model.card_is_good:
                 self._set_price(PRICES[running.plan, 12], HOW["if it is paid"])
                 model.to_the_year(running)
-            case "downgrade" if changeable and running.plan == "pro" and model.card_is_good:
+            case "downgrade" if changeable and not is_held and running.plan == "pro" and model.card_is_good:
                 self._change_at_the_end(PRICES["plus", running.months])
                 running.becomes = "plus"
             case "cancel at the end" | "go on" if free:

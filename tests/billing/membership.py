@@ -6,11 +6,11 @@ its payment after 23 hours.
 """
 
 from calendar import monthrange
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-CREDITS = {"plus": 500, "pro": 2_000}
 FREE = 25
+CREDITS = {"free": FREE, "plus": 500, "pro": 2_000}
 WAITS = timedelta(hours=23)
 """How long a first payment may take, and one that an update waits for."""
 
@@ -37,11 +37,26 @@ class Bill:
     waits: bool = False
 
 
+@dataclass(frozen=True)
+class Month:
+    """Monthly credits that were paid for, or FREE's where the plan `rests`: from `began` to the `end` of a month.
+
+    It began at its `start`, or later where another one ran into it.
+    """
+
+    credits: int
+    start: datetime
+    end: datetime
+    began: datetime
+    rests: bool = False
+
+
 @dataclass
 class Running:
     """A subscription that has not ended. `becomes` is the plan that waits for the period's end.
 
-    Nothing is billed before `billed_again`. What was paid for ends at `paid_until`.
+    Nothing is billed before `billed_again`. What was paid for ends at `paid_until`. A trial that ends `without` a
+    card is paused then, or cancelled.
     """
 
     plan: str
@@ -53,6 +68,7 @@ class Running:
     becomes: str = ""
     billed_again: datetime | None = None
     paid_until: datetime | None = None
+    without: str = ""
     bills: list[Bill] = field(default_factory=list)
 
     @property
@@ -61,6 +77,10 @@ class Running:
         if self.status in ("incomplete", "unpaid", "paused"):
             return "free"
         return "plus" if any(bill.upgrades for bill in self.bills) else self.plan
+
+    def is_held(self, now: datetime) -> bool:
+        """Whether nobody is to pay anything."""
+        return self.billed_again is not None and self.billed_again > now
 
 
 class Membership:
@@ -72,9 +92,9 @@ class Membership:
     def __init__(self, began: datetime, ends_as: str) -> None:
         self.now = self._began = began
         self.ends_as = ends_as
-        self.card_is_good = True
+        self.card_is_good = self.has_card = True
         self.running: Running | None = None
-        self._month: tuple[int, datetime, datetime] | None = None
+        self._month: Month | None = None
         self._ever = False
 
     @property
@@ -84,7 +104,7 @@ class Membership:
     @property
     def monthly(self) -> int:
         if self._month is not None:
-            return self._month[0]
+            return self._month.credits
         if self.plan != "free":
             return 0
         # What FREE had at the beginning is spent.
@@ -93,7 +113,7 @@ class Membership:
     @property
     def resets_at(self) -> datetime | None:
         """When the credits that were paid for lapse."""
-        return None if self._month is None else self._month[2]
+        return None if self._month is None else self._month.end
 
     def pass_to(self, now: datetime) -> None:
         while (due := self._due()) is not None and due <= now:
@@ -111,19 +131,21 @@ class Membership:
             self.running.status = "incomplete"
             self._owe(self.running, (self.now + WAITS,))
 
-    def try_out(self, plan: str, months: int, days: int) -> None:
-        """A trial, with its own allowance until it ends."""
+    def try_out(self, plan: str, months: int, days: int, without: str = "") -> None:
+        """A trial, with its own allowance until it ends. Where `without` says what then, there is no card."""
         ends = self.now + timedelta(days=days)
-        self.running = Running(plan, months, ends, ends, "trialing", paid_until=ends)
+        self.running = Running(plan, months, ends, ends, "trialing", paid_until=ends, without=without)
+        if without:
+            self.card_is_good = self.has_card = False
         self._ever = True
-        self._month = (CREDITS[plan], self.now, ends)
+        self._month = Month(CREDITS[plan], self.now, ends, self.now)
 
     def upgrade(self, running: Running, how: str) -> None:
         """To PRO: if it is paid, when it is paid, or at once, whether it is paid or not."""
         if not self.card_is_good and how == "if it is paid":
             return
         bill = Bill("pro", self.now, running.ends, (), upgrades=True)
-        if self.card_is_good:
+        if self.card_is_good or running.is_held(self.now):
             running.plan = "pro"
             self._raise(bill)
         elif how == "when it is paid":
@@ -137,6 +159,8 @@ class Membership:
     def to_the_year(self, running: Running) -> None:
         running.months = 12
         running.ends = running.paid_until = self._next(running, self.now)
+        if self._month is None:
+            self._open(running)
 
     def cancel(self) -> None:
         self.running = None
@@ -146,11 +170,13 @@ class Membership:
         running.status, running.billed_again = "paused", None
 
     def resume(self, running: Running) -> None:
-        """A new month is paid. Where one runs still, it goes on to its end, and only the rest follows it (S17)."""
+        """A new period is paid. Where a month runs still, it goes on to its end, and only the rest follows it (S17)."""
         running.status, running.anchor = "active", self.now
         running.ends = running.paid_until = months_after(self.now, running.months)
         if self._month is None:
             self._open(running)
+        elif self._month.rests:
+            self._go_on(running, self._month)
 
     def pay(self, running: Running) -> None:
         """What is open is paid, the oldest first."""
@@ -193,17 +219,25 @@ class Membership:
 
     def _renew(self, running: Running, at: datetime) -> None:
         if running.status == "trialing":
+            if not self.has_card:
+                self._end_without_card(running)
+                return
             running.status = "active"
         running.plan, running.becomes = running.becomes or running.plan, ""
         running.ends = self._next(running, at)
-        is_billed = running.billed_again is None or running.billed_again <= at
-        if running.status == "unpaid" or not is_billed:
+        if running.status == "unpaid" or running.is_held(at):
             return
         if self.card_is_good:
             self._open(running)
         else:
             running.status = "past_due"
             self._owe(running, tuple(at + wait for wait in TRIES))
+
+    def _end_without_card(self, running: Running) -> None:
+        if running.without == "pause":
+            self.pause(running)
+        else:
+            self.running = None
 
     def _owe(self, running: Running, tries: tuple[datetime, ...]) -> None:
         running.bills.append(Bill(running.plan, self.now, running.ends, tries))
@@ -214,16 +248,26 @@ class Membership:
             running.status = "active"
         if bill.upgrades:
             running.plan = "pro"
-            self._raise(bill)
+            if self._month is not None and self._month.rests:
+                self._go_on(running, self._month)
+            else:
+                self._raise(bill)
         elif bill.ends > self.now:
             self._open(running)
 
     def _raise(self, bill: Bill) -> None:
         """The share of an upgrade, counted from when it was billed, of the month that runs of what it was billed for (S17)."""
-        if self._month is not None and self._month[2] <= bill.ends:
-            credits, start, end = self._month
-            share = (CREDITS["pro"] - CREDITS["plus"]) * (end - max(bill.made, start)) // (end - start)
-            self._month = (credits + share, start, end)
+        month = self._month
+        if month is not None and month.end <= bill.ends:
+            share = (CREDITS["pro"] - CREDITS["plus"]) * (month.end - max(bill.made, month.start))
+            self._month = replace(month, credits=month.credits + share // (month.end - month.start))
+
+    def _go_on(self, running: Running, month: Month) -> None:
+        """The plan's share of the month that runs, of which there was FREE's only (S17)."""
+        plan, left = CREDITS[running.carries], month.end - self.now
+        whole = month.end - month.start
+        share = max(plan * left // whole, FREE) if self.now == month.began else FREE + (plan - FREE) * left // whole
+        self._month = replace(month, credits=share, rests=False)
 
     def _open(self, running: Running) -> None:
         self._ever = True
@@ -231,21 +275,23 @@ class Membership:
         self._month = self._month_at(running, self.now)
 
     def _roll(self, now: datetime) -> None:
-        """The next month of a paid year, FREE's, or none."""
-        while self._month is not None and now >= self._month[2]:
-            running, end = self.running, self._month[2]
-            paid = running.paid_until if running is not None and running.carries != "free" else None
+        """The next month of what was paid for, FREE's while that rests, or none."""
+        while self._month is not None and now >= self._month.end:
+            running, end = self.running, self._month.end
+            paid = None if running is None else running.paid_until
             goes_on = paid is not None and end < paid
             self._month = self._rest_of_month(running, end) if running is not None and goes_on else None
 
-    def _month_at(self, running: Running, now: datetime) -> tuple[int, datetime, datetime]:
+    def _month_at(self, running: Running, now: datetime) -> Month:
         n = next(n for n in range(1, 100) if months_after(running.anchor, n) > now)
-        return CREDITS[running.carries], months_after(running.anchor, n - 1), months_after(running.anchor, n)
+        start, end = months_after(running.anchor, n - 1), months_after(running.anchor, n)
+        return Month(CREDITS[running.carries], start, end, start, rests=running.carries == "free")
 
-    def _rest_of_month(self, running: Running, since: datetime) -> tuple[int, datetime, datetime]:
-        """The month that `since` is in; one that began before that has only the share that is left."""
-        credits, start, end = self._month_at(running, since)
-        return credits * (end - since) // (end - start), start, end
+    def _rest_of_month(self, running: Running, since: datetime) -> Month:
+        """The month that `since` is in; one that began before that has only the share that is left, FREE's all."""
+        month = self._month_at(running, since)
+        share = month.credits * (month.end - since) // (month.end - month.start)
+        return replace(month, credits=month.credits if month.rests else share, began=since)
 
     def _next(self, running: Running, now: datetime) -> datetime:
         """The end of the period that is billed for at `now`."""

@@ -35,7 +35,7 @@ from tallystick.domain.commands import OpenAccount, Spend
 from tests.billing.conftest import Shop, make_shop
 from tests.billing.lifecycle import PLUS_YEAR, PRO, PRO_YEAR, T0, seed_prices
 from tests.billing.lives import HOW, Life
-from tests.billing.membership import Membership
+from tests.billing.membership import Membership, months_after
 from tests.conftest import PACK_PRICE, PLUS_PRICE
 
 CUSTOMERS = 15
@@ -52,7 +52,7 @@ CATALOGUE = Catalogue(
     [Pack("credits_200", credits=200, price="5.99 USD", stripe_price=PACK_PRICE)],
 )
 
-BEGINS = ("plus", "pro", "a year", "a trial", "a year on trial")
+BEGINS = ("plus", "pro", "a year", "a year", "a trial", "a year on trial", "a trial without a card")
 CHANGES = (
     "upgrade",
     "upgrade",
@@ -67,13 +67,15 @@ CARD = ("the card breaks", "the card breaks", "the card is mended", "what is due
 MONEY = ("its money comes back", "its bank disputes")
 FOLLOWS = {
     "plus": ("upgrade", "pause", "its billing is paused", "the card breaks", "the card breaks"),
-    "a year": ("upgrade", "the card breaks"),
+    "a year": ("upgrade", "the card breaks", "pause", "its billing is paused"),
+    "a trial without a card": ("the card is mended", "the card is mended", "the card breaks", "cancel", "go on"),
     "a trial": ("the card breaks", "cancel", "cancel at the end"),
     "the card breaks": ("upgrade", "upgrade", "what is due is paid", "the card is mended"),
     "upgrade": ("what is due is paid", "downgrade"),
     "cancel at the end": ("go on",),
-    "its billing is paused": ("its billing goes on",),
-    "pause": ("resume",),
+    "its billing is paused": ("its billing goes on", "upgrade"),
+    "pause": ("resume", "resume", "resume", "cancel"),
+    "resume": ("upgrade", "pause", "cancel"),
 }
 """What often comes next: by chance it would seldom find what it is about."""
 
@@ -88,10 +90,19 @@ SELDOM = (
     (("a trial",), ("the card breaks",), ("pause",), ("what is due is paid",), ("upgrade", "at once")),
     (("a year on trial",), ("cancel at the end",), ("go on",), ("upgrade", "if it is paid"), ("cancel",)),
     (("plus",), ("its billing is paused", "keep_as_draft", 40), ("pro",), ("upgrade", "at once")),
+    (("a year",), ("pause",), ("resume",), ("upgrade", "at once"), ("cancel",)),
+    (("a year",), ("pause",), ("resume",), ("pause",), ("resume",)),
+    (("a year",), ("the card breaks",), ("upgrade", "at once"), ("cancel",)),
+    (("a year",), ("the card breaks",), ("upgrade", "at once"), ("go on",), ("what is due is paid",)),
+    (("a year",), ("its billing is paused", "void", 0), ("upgrade", "at once"), ("pause",), ("cancel",)),
+    (("plus",), ("its billing is paused", "mark_uncollectible", 0), ("upgrade", "at once"), ("its billing goes on",)),
+    (("a trial without a card", "pause", 12), ("go on",), ("the card is mended",), ("resume",), ("pause",)),
+    (("a trial without a card", "cancel", 1), ("go on",), ("the card is mended",), ("a year",), ("pause",)),
     (("a year",), ("its billing is paused", "void", 0), ("its billing goes on",), ("upgrade", "at once")),
 )
 """What subscriptions go through that chance makes too seldom; what is out of place when its turn comes is left out."""
 
+FIRST_MONTH_ENDS = months_after(T0, 1)
 PAYMENTS = ("bank", "come back", "spend", "refund", "refund fails", "dispute", "dispute ends", "give up")
 PAUSES = (0, 0, 1, 3, 9, 30, 45)
 """How many days pass between two rounds: most are less than a period."""
@@ -123,6 +134,8 @@ def _details(what: str, chance: random.Random) -> Act:
     match what:
         case "upgrade":
             return (chance.choice(tuple(HOW)),)
+        case "a trial without a card":
+            return chance.choice(("cancel", "pause")), chance.choice((1, 12))
         case "its billing is paused":
             return chance.choice(("void", "mark_uncollectible", "keep_as_draft")), chance.choice((0, 2, 20, 40))
         case "its money comes back" | "its bank disputes":
@@ -194,23 +207,33 @@ async def live(template: Path, chance: random.Random) -> None:
         for shop in (at_once, late):
             await begin(shop, everybody)
         late_world, teller = LateWorld(late, other, chance), Teller(sandbox)
+
+        async def pass_days(days: int) -> list[dict[str, Any]]:
+            """What happens meanwhile, of which one world hears each day."""
+            happened: list[dict[str, Any]] = []
+            for _ in range(days):
+                sandbox.advance(86_400)
+                agenda.run_due(sandbox)
+                new = teller.new()
+                if new:
+                    await at_once.deliver(new)
+                    happened += new
+            for life in everybody:
+                life.membership.pass_to(clock())
+            return happened
+
         for n in range(ROUNDS):
             for life, acts in zip(everybody, told, strict=True):
                 if n < len(acts):
                     await life.act(n, *acts[n])
             heard = teller.new()
             await at_once.deliver(heard)
-            for _ in range(chance.choice(PAUSES)):
-                sandbox.advance(86_400)
-                agenda.run_due(sandbox)
-                new = teller.new()
-                if new:
-                    await at_once.deliver(new)
-                    heard += new
-            for life in everybody:
-                life.membership.pass_to(clock())
+            heard += await pass_days(chance.choice(PAUSES))
             await late_world.hear(heard)
-        await late_world.hear((), at_last=True)
+        # What FREE opens when a trial is over within its own first month is not opened where all of that is heard later
+        # (docs/decisions/0004).
+        rest_of_month = await pass_days(max(0, (FIRST_MONTH_ENDS - clock()).days))
+        await late_world.hear(rest_of_month, at_last=True)
         for life in everybody:
             await hold(life, at_once, late)
         await at_once.assert_proven()
@@ -252,7 +275,7 @@ async def hold(life: Life, at_once: Shop, late: Shop) -> None:
         assert (end.plan, end.monthly) == (model.plan, model.monthly), life.acts
         assert end.bonus - end.debt == life.credits(), life.acts
         if model.resets_at is not None:
-            assert end.resets_at(model.now) == model.resets_at
+            assert end.resets_at(model.now) == model.resets_at, life.acts
     first, second = ends
     if first.debt == second.debt == 0:
         assert (first.bonus, first.frozen) == (second.bonus, second.frozen)
