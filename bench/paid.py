@@ -25,7 +25,8 @@ SECRET = "whsec_bench"
 PACK_PRICE, PLUS_PRICE = "price_benchCredits200", "price_benchPlus"
 _PLANS = [Plan("free", 25), Plan("plus", 500, can_buy=True, stripe_price=PLUS_PRICE)]
 _PACKS = [Pack("credits_200", credits=CREDITS, price="5.99 USD", stripe_price=PACK_PRICE)]
-_BUYER = "first-buyer"
+FIRST_BUYER = "first-buyer"
+"""Who paid for the purchase that all others are copies of. Its event is not sent: `serve` finds it by itself."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,11 @@ async def prepare(database_url: str, sandbox_file: Path, count: int, accounts: i
             base_url="http://127.0.0.1",
         )
         async with credits:
-            await credits.open_account(_BUYER)
-            await credits.set_plan(_BUYER, "plus", key="bench")
-            started = await credits.billing.start_pack_checkout(_BUYER)
+            await credits.open_account(FIRST_BUYER)
+            await credits.set_plan(FIRST_BUYER, "plus", key="bench")
+            started = await credits.billing.start_pack_checkout(FIRST_BUYER)
             await pay(started.url, "buyer@example.com")
-            ids = [f"{_BUYER}x{n}" for n in range(accounts)]
+            ids = [f"{FIRST_BUYER}x{n}" for n in range(accounts)]
             await asyncio.gather(*(credits.ledger.submit(OpenAccount(account_id=id, plan="free")) for id in ids))
             bodies = await _copy(credits, sandbox, count, accounts)
     sandbox.close()
@@ -95,7 +96,7 @@ async def _copy(credits: Tallystick, sandbox: Sandbox, count: int, accounts: int
     bought = [(id, body) for id, body in objects if id != stripe_customer]
     copies = Copies(
         per_purchase=(purchase["id"], event["id"], *(id for id, _ in bought)),
-        per_account=(stripe_customer, _BUYER),
+        per_account=(stripe_customer, FIRST_BUYER),
         accounts=accounts,
     )
     with sandbox.store.transaction():
