@@ -165,11 +165,9 @@ def _adjustable(given: Object) -> Object | None:
 
 def _taxes(sandbox: Sandbox, session: Object, line: Object, amount: int, off: int) -> list[Object]:
     """What a line is taxed with: by Stripe itself, or by the rates that the seller gave for it, or for all."""
-    if session["automatic_tax"]["enabled"]:
-        owed, rate = tax.on(sandbox, amount - off, line["price"]["tax_behavior"])
-        return [{"amount": owed, "rate": rate, "taxability_reason": tax.reason(rate), "taxable_amount": amount - off}]
-    default = session.get("_default_tax_rates", [])
+    rates = line.get("_tax_rates") or session.get("_default_tax_rates", [])
+    automatic, behavior = session["automatic_tax"]["enabled"], line["price"]["tax_behavior"]
     return [
-        {"amount": owed, "rate": rate, "taxability_reason": None, "taxable_amount": taxable}
-        for owed, taxable, rate in tax_rates.on(amount - off, line.get("_tax_rates") or default)
+        {"amount": owed, "rate": rate, "taxability_reason": tax.reason(rate), "taxable_amount": taxable}
+        for owed, taxable, rate in tax.on(sandbox, amount - off, behavior, rates, automatic=automatic)
     ]

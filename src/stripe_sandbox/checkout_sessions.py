@@ -119,12 +119,10 @@ def _check(given: Object, mode: str) -> None:
     for one, other in (("customer", "customer_email"), ("allow_promotion_codes", "discounts")):
         if given.get(one) and given.get(other):
             raise StripeError(f"You may only specify one of these parameters: {one}, {other}.", param=one)
-    if (given.get("automatic_tax") or {}).get("enabled"):
-        for n, line in enumerate(given.get("line_items") or []):
-            if line.get("tax_rates"):
-                raise StripeError(
-                    "You cannot use `tax_rates` when `automatic_tax` is enabled.", param=f"line_items[{n}][tax_rates]"
-                )
+    automatic = given.get("automatic_tax") or {"enabled": False}
+    for n, line in enumerate(given.get("line_items") or []):
+        rates = line.get("tax_rates") or []
+        tax_rates.check_alone(automatic, rates, "tax_rates", f"line_items[{n}][tax_rates]")
     if len(given.get("discounts") or []) > 1:
         raise StripeError("A Checkout Session can have one discount.", param="discounts")
 

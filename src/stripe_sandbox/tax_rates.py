@@ -1,6 +1,6 @@
 """Tax rates that a seller makes, and what they come to on an amount."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
 from stripe import params
@@ -67,10 +67,13 @@ def chosen(sandbox: Sandbox, wanted: Iterable[str | Object], param: str) -> list
     return found
 
 
-def check_alone(automatic: Object, rates: Iterable[Object], param: str) -> None:
-    """Raises StripeError where an object would be taxed both by Stripe itself and by rates."""
-    if automatic["enabled"] and any(True for _ in rates):
-        raise StripeError(f"You cannot use `{param}` when `automatic_tax` is enabled.", param=param)
+def check_alone(automatic: Object, rates: Sequence[str | Object], name: str, param: str | None = None) -> None:
+    """Raises StripeError where an object would be taxed both by Stripe itself and by rates.
+
+    They are given by that `name`, which is the parameter too where no longer `param` says which of several it is.
+    """
+    if automatic["enabled"] and rates:
+        raise StripeError(f"You cannot use `{name}` when `automatic_tax` is enabled.", param=param or name)
 
 
 def on(net: int, rates: Iterable[Object]) -> list[tuple[int, int, Object]]:

@@ -8,26 +8,27 @@ from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
 
 
-def on(sandbox: Sandbox, net: int, behavior: str) -> tuple[int, Object]:
-    """The tax on an amount at a price of that tax behaviour, and the rate it comes from.
+def on(
+    sandbox: Sandbox, net: int, behavior: str, rates: Iterable[Object], *, automatic: bool
+) -> list[tuple[int, int, Object]]:
+    """Of each tax on an amount: the tax, the amount that it is on, and the rate it comes from.
 
-    `inclusive` tax is in the amount already; any other comes on top of it.
+    By these rates, or by Stripe itself at a price of that tax behaviour: `inclusive` tax is in the amount already, any
+    other comes on top of it.
     """
+    if not automatic:
+        return tax_rates.on(net, rates)
     percent = settings.read(sandbox).tax_percent
     rate = _rate(sandbox, percent, inclusive=behavior == "inclusive")
     ((owed, _, _),) = tax_rates.on(net, [rate])
-    return owed, rate
+    return [(owed, net, rate)]
 
 
 def of_line(sandbox: Sandbox, line: Object, net: int, default: Iterable[Object], *, automatic: bool) -> list[Object]:
     """The taxes of a line of an invoice that comes to `net`: by Stripe itself, by its own rates, or by the `default`."""
-    if automatic:
-        owed, rate = on(sandbox, net, line["_tax_behavior"])
-        return [_line_tax(owed, rate, net, reason(rate))]
     own = line.get("_tax_rates")
-    rates = default if own is None else own
-    # Of a rate that the seller made Stripe does not know why it is what it is.
-    return [_line_tax(owed, rate, taxable, "not_available") for owed, taxable, rate in tax_rates.on(net, rates)]
+    taxes = on(sandbox, net, line["_tax_behavior"], default if own is None else own, automatic=automatic)
+    return [_line_tax(owed, rate, taxable) for owed, taxable, rate in taxes]
 
 
 def is_automatic(rate: Object) -> bool:
@@ -35,20 +36,22 @@ def is_automatic(rate: Object) -> bool:
     return "_automatic" in rate
 
 
-def _line_tax(amount: int, rate: Object, taxable: int, reason: str) -> Object:
+def _line_tax(amount: int, rate: Object, taxable: int) -> Object:
     """What an invoice says of a tax."""
     return {
         "amount": amount,
         "tax_behavior": "inclusive" if rate["inclusive"] else "exclusive",
         "tax_rate_details": {"tax_rate": rate["id"]},
-        "taxability_reason": reason,
+        "taxability_reason": reason(rate) or "not_available",
         "taxable_amount": taxable,
         "type": "tax_rate_details",
     }
 
 
-def reason(rate: Object) -> str:
-    """Why an amount was taxed as it was."""
+def reason(rate: Object) -> str | None:
+    """Why an amount was taxed as it was. Of a rate that the seller made Stripe does not know why it is what it is."""
+    if not is_automatic(rate):
+        return None
     return "standard_rated" if rate["percentage"] else "not_collecting"
 
 
