@@ -315,8 +315,11 @@ def _resting(told: list[Told], rest: Rest, until: datetime, first: Plan) -> list
     """
     over = until if rest.ended is None else min(rest.ended, until)
     went_on = rest.ended if rest.ended is not None and rest.ended < until else None
-    paid, month = _month_within(told, rest.began, over)
-    if paid is None or month is None or (went_on is not None and month.start == went_on):
+    found = _month_within(told, rest.began, over)
+    if found is None:
+        return told
+    paid, month = found
+    if month.start == went_on:
         return told
     name = f"{paid.reference}:{rest.began.timestamp():.0f}"
     month_end = int(month.end.timestamp())
@@ -355,9 +358,7 @@ def _once_more(told: Told, after: str, until: datetime) -> Told:
     return replace(told, command=replace(told.command, key=f"{told.command.key}:{after}"))
 
 
-def _month_within(
-    told: list[Told], began: datetime, over: datetime
-) -> tuple[RenewAllowance, Period] | tuple[None, None]:
+def _month_within(told: list[Told], began: datetime, over: datetime) -> tuple[RenewAllowance, Period] | None:
     """The month that runs at `over` and has begun since `began` without being paid for since, and what paid for it."""
     payments = [
         (instant(max(t.at, t.paid_at or t.at)), t.command)
@@ -365,17 +366,17 @@ def _month_within(
         if isinstance(t.command, RenewAllowance) and t.happened <= over
     ]
     if any(at > began and not payment.prolongs for at, payment in payments):
-        return None, None
+        return None
     before = [payment for at, payment in payments if at <= began]
     while before and before[-1].follows is not None and over < before[-1].follows:
         before.pop()
     if not before or over not in before[-1].period:
-        return None, None
+        return None
     paid = before[-1]
     month = paid.month_at(over)
     if paid.follows is not None and paid.follows in month:
         month = Period(paid.follows, month.end)
-    return (paid, month) if month.start > began else (None, None)
+    return (paid, month) if month.start > began else None
 
 
 def _prolongs(command: Command) -> bool:

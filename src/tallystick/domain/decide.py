@@ -257,11 +257,8 @@ def _rest_late(
     account: Account, current: Allowance, plan: Plan, command: SetPlan, now: datetime
 ) -> tuple[Account, Entry]:
     """Open the month of `plan` that time would have opened where the running one did."""
-    start = current.period.start
-    month = period_containing(current.anchor, start) if current.anchor <= start else current.period
-    opened = replace(
-        current, plan=plan.name, period=Period(start, month.end), credits=plan.allowance, opened_by=account.seq + 1
-    )
+    rest_of_month = Period(current.period.start, _calendar_month(current).end)
+    opened = replace(current, plan=plan.name, period=rest_of_month, credits=plan.allowance, opened_by=account.seq + 1)
     return _plan_set(account, plan, command, now, opened, allowance_grant(account, opened, now))
 
 
@@ -303,17 +300,22 @@ def _allowance_on_change(
 
 def _whole_month(current: Allowance, catalogue: Catalogue) -> tuple[int, Period]:
     """The credits and the month of which an allowance is a part, where it is short; else its own."""
-    plan = catalogue.plan(current.plan)
-    start, end = current.period.start, current.period.end
-    if plan is not None and current.paid is not None and (current.anchor <= start or end - start < _SHORTEST_MONTH):
-        # What prolongs a short month has its anchor in it: then only its end says which month it is a part of.
-        month = (
-            period_containing(current.anchor, start) if current.anchor <= start else Period(add_months(end, -1), end)
-        )
+    plan, month = catalogue.plan(current.plan), _calendar_month(current)
+    start = current.period.start
+    if plan is not None and current.paid is not None and month.start < start:
         short = plan.allowance if plan.renews_by_itself else share(plan.allowance, month, start)
-        if month.start < start and current.credits == short:
+        if current.credits == short:
             return plan.allowance, month
     return current.credits, current.period
+
+
+def _calendar_month(current: Allowance) -> Period:
+    """The month, counted from its anchor, in which an allowance began."""
+    start, end = current.period.start, current.period.end
+    if current.anchor <= start:
+        return period_containing(current.anchor, start)
+    # What prolongs a short month has its anchor in it: then only its end says which month it is a part of.
+    return Period(add_months(end, -1), end) if end - start < _SHORTEST_MONTH else current.period
 
 
 def _first_allowance(account: Account, plan: Plan, now: datetime) -> Allowance | None:
