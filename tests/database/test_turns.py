@@ -104,12 +104,19 @@ async def test_a_turn_with_room_is_never_shared_with_another_queue_and_does_not_
 
 async def test_who_goes_away_inside_a_shared_turn_leaves_it_to_the_other() -> None:
     turns, seen = Turns(), list[str]()
+
+    async def stay() -> None:
+        async with turns.take("ledger", 2):
+            seen.append("ledger")
+            await asyncio.sleep(60)
+
     async with turns.take("ledger", 2):
-        other = asyncio.create_task(take(turns, "ledger", seen))
+        other = asyncio.create_task(stay())
         waiting = asyncio.create_task(take(turns, "inbox", seen))
         await asyncio.sleep(0)
         other.cancel()
-        await asyncio.sleep(0)
+        await asyncio.gather(other, return_exceptions=True)
         assert not waiting.done()
-    await asyncio.gather(other, waiting, return_exceptions=True)
-    assert "inbox" in seen
+        assert seen == ["ledger"]
+    await waiting
+    assert seen == ["ledger", "inbox"]

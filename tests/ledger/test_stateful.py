@@ -8,7 +8,14 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    closing,
+    contextmanager,
+)
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -396,11 +403,11 @@ def test_s5_to_s18_any_life_on_postgresql_agrees_with_the_model(
 ) -> None:
     @contextmanager
     def fresh() -> Iterator[str]:
-        database = fresh_postgres()
-        url = asyncio.run(database.__aenter__())
+        database = AsyncExitStack()
+        url = asyncio.run(database.enter_async_context(fresh_postgres()))
         try:
             yield url
         finally:
-            asyncio.run(database.__aexit__(None, None, None))
+            asyncio.run(database.aclose())
 
     live(door, fresh, 2_600 if door is DirectDoor else 200)
