@@ -158,7 +158,8 @@ class Model:
     def pay(self, plan: str, begins: datetime, months: int, now: datetime) -> None:
         """A paid period opens its allowance at once, in the place of what there was; only once (S15)."""
         ends = month(begins, months)
-        known = self.paid_for is not None and self.opened_for == plan and begins <= self.paid_for[0]
+        # What is longer may begin in the second in which a trial began that ended at once.
+        known = self.paid_for is not None and self.opened_for == plan and (begins, ends) <= self.paid_for
         if ends <= now or known:
             return
         n = 0
