@@ -16,7 +16,7 @@ import pytest
 
 from stripe_sandbox import agenda, thin
 from stripe_sandbox.billing import settings as billing_settings
-from tallystick.billing.rests import Rest, Turn, rests_of, turn_told
+from tallystick.billing.rests import Rest, Turn, gone_on_by, rests_of, turn_told
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import OpenAccount, Spend
 from tests.billing.conftest import Shop, make_shop
@@ -168,6 +168,26 @@ LIVES: dict[str, tuple[list[Happening], tuple[int, int], tuple[str, int, datetim
         ("pro", 25 + 1_975 * 16 // 31, on(2026, 5, 31)),
     ),
     "ended": ([*PAUSED, ((4, 12), "cancel")], (4, 20), ("free", 25, on(2026, 4, 30))),
+    "resumed within the month, and ended": (
+        [*PAUSED, ((2, 20), "resume"), ((5, 12), "cancel")],
+        (5, 15),
+        ("free", 500, on(2026, 5, 20)),
+    ),
+    "paid after all within the month, and ended": (
+        [*UNPAID, ((2, 20), "the card is mended"), ((2, 20), "pay"), ((5, 12), "cancel")],
+        (5, 15),
+        ("free", 2_000, on(2026, 5, 31)),
+    ),
+    "resumed, and ended": (
+        [*PAUSED, ((3, 10), "resume"), ((5, 12), "cancel")],
+        (5, 15),
+        ("free", 500, on(2026, 6, 10)),
+    ),
+    "paid after all, and ended": (
+        [*UNPAID, ((4, 12), "the card is mended"), ((4, 12), "pay"), ((5, 12), "cancel")],
+        (5, 15),
+        ("free", 2_000, on(2026, 5, 31)),
+    ),
 }
 
 
@@ -276,6 +296,14 @@ def test_s27_rests_are_the_same_in_whatever_order_their_turns_are_heard(
     expected = tuple(Rest(at(began), None if ended is None else at(ended)) for began, ended in rests)
     for order in permutations(turns):
         assert rests_of(Turn(at(minute), begins) for minute, begins in order) == expected
+
+
+def test_s27_a_rest_whose_end_was_not_heard_ended_with_the_next_payment() -> None:
+    over, unheard = Rest(at(1), at(3)), Rest(at(5), None)
+    assert gone_on_by((over, unheard), [at(4), at(5), at(8), at(7)]) == (over, Rest(at(5), at(7)))
+    assert gone_on_by((over, unheard), [at(4), at(5)]) == (over, unheard)
+    assert gone_on_by((over,), [at(2)]) == (over,)
+    assert gone_on_by((), [at(2)]) == ()
 
 
 @pytest.mark.parametrize(

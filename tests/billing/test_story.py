@@ -220,6 +220,17 @@ def test_s17_a_change_to_the_year_of_another_plan_prolongs_and_changes_the_plan(
     ]
 
 
+def test_s27_a_year_counts_no_more_where_months_have_taken_its_place() -> None:
+    year = invoice("in_1", 0, line("price_plus_year", 0, 365))
+    months = line("price_plus", 40, 71)
+    change = invoice("in_2", 40, months, reason="subscription_update")
+    # The month of the year that ran then goes on to its end, on the 62nd day.
+    assert [command.key for command in told(year, change, now=45)] == ["invoice:in_1:plus", "invoice:in_2:plus"]
+    assert [command.key for command in told(year, change, now=65)] == ["invoice:in_2:plus"]
+    # The next month is still to be paid.
+    assert told(year, change, now=80, status="past_due") == []
+
+
 def test_s15_a_proration_of_the_same_interval_opens_nothing() -> None:
     lines = (line("price_plus", 10, 30, -1200, "ii_0"), line("price_pro", 10, 30, 2400, "ii_1"))
     (change,) = told(invoice("in_2", 10, *lines, reason="subscription_update"), now=12)

@@ -57,6 +57,17 @@ def rests_of(turns: Iterable[Turn]) -> tuple[Rest, ...]:
     return (*rests, Rest(began, None)) if began is not None else tuple(rests)
 
 
+def gone_on_by(rests: tuple[Rest, ...], paid: Iterable[datetime]) -> tuple[Rest, ...]:
+    """The same, where one of which the end was not heard ended with the next payment: what rests is not paid.
+
+    A subscription that has ended does not say itself whether it still rested then.
+    """
+    if not rests or rests[-1].ended is not None:
+        return rests
+    *before, last = rests
+    return (*before, Rest(last.began, min((at for at in paid if at > last.began), default=None)))
+
+
 def _statuses(event: dict[str, Any]) -> tuple[str | None, str | None]:
     """The statuses that an event says it led from and to; None where it does not."""
     if is_thin(event):

@@ -209,7 +209,7 @@ def _until_the_end(told: list[Told], ended: datetime) -> list[Told]:
     cut: list[Told] = []
     for each in told:
         command, until = each.command, each.until
-        if isinstance(command, RenewAllowance) and ended in command.period:
+        if isinstance(command, RenewAllowance) and ended in command.period and ended < instant(until):
             command = replace(command, period=command.month_at(ended), months=1)
             until = int(command.period.end.timestamp())
         cut.append(replace(each, until=until, command=command))
@@ -218,15 +218,22 @@ def _until_the_end(told: list[Told], ended: datetime) -> list[Told]:
 
 
 def _one_after_the_other(told: list[Told]) -> list[Told]:
-    """The same, where what a change has paid for says until when the month goes on that ran then (S17)."""
+    """The same, where what a change has paid for says until when the month goes on that ran then (S17).
+
+    What was paid for before that matters no longer than until then, whatever was left of it.
+    """
     following: list[Told] = []
-    last: RenewAllowance | None = None
-    for each in told:
+    last: tuple[int, RenewAllowance] | None = None
+    for n, each in enumerate(told):
         command = each.command
         if isinstance(command, RenewAllowance):
-            if command.prolongs and last is not None:
-                command = replace(command, follows=_month_end(last, command.period.start))
-            last = command
+            if last is not None:
+                place, before = last
+                if command.prolongs:
+                    command = replace(command, follows=_month_end(before, command.period.start))
+                takes_over = int((command.follows or command.period.start).timestamp())
+                following[place] = replace(following[place], until=min(following[place].until, takes_over))
+            last = n, command
         following.append(replace(each, command=command))
     return following
 

@@ -20,7 +20,7 @@ from tallystick.billing.reading import (
     read_schedule,
     subscription_of,
 )
-from tallystick.billing.rests import RESTING, Rest, rests_of, turn_told
+from tallystick.billing.rests import RESTING, Rest, gone_on_by, rests_of, turn_told
 from tallystick.billing.story import (
     LIVE,
     Change,
@@ -204,6 +204,9 @@ class Subscriptions:
         if status in LIVE:
             # It has gone on. Since when comes with the event that tells it; until then that rest is as good as unheard.
             rests = tuple(rest for rest in rests if rest.ended is not None)
+        elif ended is not None:
+            paid = (instant(each.paid_at) for each in invoices if each.paid_at is not None and each.paid_at <= ended)
+            rests = gone_on_by(rests, paid)
         return _Look(
             seen=_seen(fetched, item, account_id, plan, price, planned, change),
             story=tell(account_id, status, invoices, (), prices, self._clock(), ended, rests, plan),
