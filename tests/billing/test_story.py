@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tallystick.billing.reading import Invoice, read_invoice, read_waiting, subscription_of
-from tallystick.billing.story import Command, Prices, carried_plan, tell
+from tallystick.billing.story import Prices, carried_plan, tell
+from tallystick.billing.told import Command
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import RenewAllowance, SetPlan
 

@@ -6,10 +6,12 @@ same order. So it does not matter which event made us look, how often, or how la
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from tallystick.billing.reading import Invoice, Line, Schedule
+from tallystick.billing.resting import resting
 from tallystick.billing.rests import Rest
+from tallystick.billing.told import Told, instant, only_prolongs
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import RenewAllowance, SetPlan
 from tallystick.domain.periods import Period
@@ -27,8 +29,6 @@ UNPAID_FOR_GOOD = frozenset({"draft", "void", "uncollectible"})
 """Statuses of an invoice that nobody is to pay, or not yet."""
 
 DAYS_OF_A_MONTH = 30.4
-
-Command = RenewAllowance | SetPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +77,6 @@ class _Billed:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A command, when what it says happened, and until when it matters; both in Unix seconds.
-
-    Where it opens the first plan's month, `rest` is the rest because of which it does. What was paid for may have
-    been `paid_at` a later instant than that from which it counts.
-    """
-
-    at: int
-    until: int
-    command: Command
-    rest: Rest | None = None
-    paid_at: int | None = None
-
-    @property
-    def happened(self) -> datetime:
-        """When what it says happened."""
-        return instant(self.at)
-
-
-@dataclass(frozen=True, slots=True)
 class Story:
     """All that a subscription does to its account, in the order in which it happened; `counting` is what matters still."""
 
@@ -107,7 +87,7 @@ class Story:
     def plans(self) -> tuple[tuple[datetime, str], ...]:
         """The plans that it carried, by name, each with the instant from which."""
         # What only prolongs leaves the allowance that is running as it is, and so the plan that it is of.
-        return tuple((t.happened, t.command.plan) for t in self.told if not _prolongs(t.command))
+        return tuple((t.happened, t.command.plan) for t in self.told if not only_prolongs(t.command))
 
 
 def tell(
@@ -144,7 +124,7 @@ def tell(
     until = now if ended is None else min(now, instant(ended))
     for rest in rests:
         if rest.began < until:
-            counting = _resting(counting, rest, until, prices.catalogue.first_plan)
+            counting = resting(counting, rest, until, prices.catalogue.first_plan)
     if ended is not None:
         counting = _until_the_end(counting, instant(ended))
     return Story(tuple(told), tuple(t for t in counting if instant(t.until) > now))
@@ -181,11 +161,6 @@ def plans_billed(invoices: Iterable[Invoice], prices: Prices) -> set[str]:
     return {billed.plan.name for invoice in invoices for billed in _billed(invoice, prices)}
 
 
-def instant(seconds: int) -> datetime:
-    """Stripe's Unix seconds as an instant."""
-    return datetime.fromtimestamp(seconds, UTC)
-
-
 def _place(told: Told) -> tuple[int, bool]:
     # Of what happened at one instant the opening comes first: a change then finds what it changes.
     return told.at, isinstance(told.command, SetPlan)
@@ -195,7 +170,7 @@ def _with_what_nobody_pays(
     told: list[Told], account_id: str, invoices: Iterable[Invoice], prices: Prices, carried: Plan | None
 ) -> list[Told]:
     """The same, with the change to the plan that is carried, where nothing else has led to that."""
-    last = next((each.command.plan for each in reversed(told) if not _prolongs(each.command)), None)
+    last = next((each.command.plan for each in reversed(told) if not only_prolongs(each.command)), None)
     if carried is None or last in (None, carried.name):
         return told
     closed = (invoice for invoice in invoices if invoice.status in UNPAID_FOR_GOOD)
@@ -315,81 +290,6 @@ def _billed(invoice: Invoice, prices: Prices) -> list[_Billed]:
     return [_Billed(line, plan, prices.months_of(line)) for line, plan in found if plan is not None]
 
 
-def _resting(told: list[Told], rest: Rest, until: datetime, first: Plan) -> list[Told]:
-    """The same, where the month in which a rest is over, or `until` lies, has begun within that rest.
-
-    It began as the first plan's. What was changed before it went on counts from then, not from when it was changed.
-    """
-    over = until if rest.ended is None else min(rest.ended, until)
-    went_on = rest.ended if rest.ended is not None and rest.ended < until else None
-    found = _month_within(told, rest.began, over)
-    if found is None:
-        return told
-    paid, month = found
-    if month.start == went_on:
-        return told
-    name = f"{paid.reference}:{rest.began.timestamp():.0f}"
-    month_end = int(month.end.timestamp())
-    begins = SetPlan(
-        account_id=paid.account_id,
-        key=f"rest:{name}:{went_on.timestamp():.0f}" if went_on is not None else f"rest:{name}",
-        plan=first.name,
-        since=rest.began,
-        rests=True,
-        reason="Subscription rested",
-        reference=paid.reference,
-    )
-    at = went_on or month.start
-    before = [t for t in told if isinstance(t.command, RenewAllowance) and t.happened <= at]
-    after = [t for t in told if t.happened > at]
-    resting = [Told(int(at.timestamp()), month_end, begins, Rest(rest.began, went_on))]
-    if went_on is None:
-        return [*before, *resting, *(t for t in after if isinstance(t.command, RenewAllowance))]
-    plan = next((t.command.plan for t in reversed(told) if t.happened <= at and not _prolongs(t.command)), paid.plan)
-    goes_on = SetPlan(
-        account_id=paid.account_id,
-        key=f"rested:{name}:{went_on.timestamp():.0f}",
-        plan=plan,
-        since=went_on,
-        reason="Subscription went on",
-        reference=paid.reference,
-    )
-    resting.append(Told(int(at.timestamp()), int(paid.period.end.timestamp()), goes_on))
-    return [*before, *resting, *(_once_more(t, f"rested:{rest.began.timestamp():.0f}", month.end) for t in after)]
-
-
-def _once_more(told: Told, after: str, until: datetime) -> Told:
-    """A change as it counts once more when what it follows is heard after it, for as long as that matters."""
-    if isinstance(told.command, RenewAllowance) or told.happened >= until:
-        return told
-    return replace(told, command=replace(told.command, key=f"{told.command.key}:{after}"))
-
-
-def _month_within(told: list[Told], began: datetime, over: datetime) -> tuple[RenewAllowance, Period] | None:
-    """The month that runs at `over` and has begun since `began` without being paid for since, and what paid for it."""
-    payments = [
-        (instant(max(t.at, t.paid_at or t.at)), t.command)
-        for t in told
-        if isinstance(t.command, RenewAllowance) and t.happened <= over
-    ]
-    if any(at > began and not payment.prolongs for at, payment in payments):
-        return None
-    before = [payment for at, payment in payments if at <= began]
-    while before and before[-1].follows is not None and over < before[-1].follows:
-        before.pop()
-    if not before or over not in before[-1].period:
-        return None
-    paid = before[-1]
-    month = paid.month_at(over)
-    if paid.follows is not None and paid.follows in month:
-        month = Period(paid.follows, month.end)
-    return (paid, month) if month.start > began else None
-
-
-def _prolongs(command: Command) -> bool:
-    return isinstance(command, RenewAllowance) and command.prolongs
-
-
 def _without_repetition(told: list[Told]) -> list[Told]:
     """Leaves out changes to the plan that is carried already, as when only the interval was changed."""
     kept, plan = [], None
@@ -397,7 +297,7 @@ def _without_repetition(told: list[Told]) -> list[Told]:
         if isinstance(each.command, SetPlan) and each.command.plan == plan:
             continue
         kept.append(each)
-        if not _prolongs(each.command):
+        if not only_prolongs(each.command):
             plan = each.command.plan
     return kept
 

@@ -24,11 +24,9 @@ from tallystick.billing.rests import RESTING, Rest, gone_on_by, rests_of, turn_t
 from tallystick.billing.story import (
     LIVE,
     Change,
-    Command,
     Prices,
     Story,
     carried_plan,
-    instant,
     next_change,
     plans_billed,
     tell,
@@ -36,6 +34,7 @@ from tallystick.billing.story import (
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscription_table import LONG_AGO, Subscription, SubscriptionTable
 from tallystick.billing.timeline import Run, in_order
+from tallystick.billing.told import Command, instant
 from tallystick.clock import Clock
 from tallystick.domain.account import Account
 from tallystick.domain.catalogue import Catalogue, Plan

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from tallystick.billing.rests import Rest
-from tallystick.billing.story import Command, Told
+from tallystick.billing.told import Command, Told
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
