@@ -256,6 +256,39 @@ async def test_s16_a_rest_that_was_heard_in_time_is_written_down_once_and_not_mi
     assert set_to == ["plus", "free", "plus"]
 
 
+async def test_s27_two_processes_that_find_a_rest_at_the_same_time_take_nothing_away_twice(
+    life: Life, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await life.customer()
+    await do(life, "a year")
+    await life.pass_until(2026, 2, 10)
+    await do(life, "pause")
+    await life.pass_until(2026, 3, 10)
+    await do(life, "resume")
+    await do(life, "upgrade")
+    await life.pass_until(2026, 3, 11, deliver=False)
+    await do(life, "cancel")
+    first, id = life.billing._subscriptions, life.newest()["id"]
+    for event in life.events():
+        turn = turn_told(event)
+        if turn is not None:
+            await first._table.note(id, turn)
+    async with make_shop(sqlite_url, PLANS, life.server, life.clock) as other:
+        late, submit = [other], other.ledger.submit
+
+        async def submit_late(command: Any) -> Any:
+            if late:
+                late.pop()
+                await first.sync(id)
+            return await submit(command)
+
+        monkeypatch.setattr(other.ledger, "submit", submit_late)
+        await other.billing._subscriptions.sync(id)
+        assert not late
+    # Of the month that opened as the first plan's on 28 February, 21 days are left of 31.
+    assert await state(life) == ("free", 25 + 1_975 * 21 // 31, on(2026, 3, 31))
+
+
 async def test_s27_months_that_were_used_before_a_rest_is_heard_are_not_owed(life: Life, late: Shop) -> None:
     await life.customer()
     await do(life, "a year")

@@ -271,10 +271,10 @@ class Subscriptions:
             if await self._ledger.entry_by_key(account_id, command.key) is not None:
                 break
             new.append(command)
+        # A rest too that leaves the account as it is: by its key, another process that has just found the same
+        # knows that what follows a rest is done.
         for command in reversed(new):
-            account = await self._ledger.account(account_id) if _is_rest(command) else None
-            if account is None or not _is_so(account, command, self._clock()):
-                await self._ledger.submit(command)
+            await self._ledger.submit(command)
 
     async def _set_plan(self, seen: Subscription, plans: frozenset[str]) -> None:
         """Put the account on the plan of the subscription that carries it, else on the first one.
@@ -333,10 +333,6 @@ class _Look:
     was_paid: bool
     plans: frozenset[str]
     invoices: frozenset[str]
-
-
-def _is_rest(command: Command) -> bool:
-    return isinstance(command, SetPlan) and command.rests
 
 
 def _is_so(account: Account, command: Command, now: datetime) -> bool:
