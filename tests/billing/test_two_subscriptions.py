@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from stripe_sandbox.billing import settings as billing_settings
 from tallystick.domain.commands import OpenAccount
 from tests.billing.conftest import Shop, make_shop
-from tests.billing.lifecycle import PLANS, PRO, Life, living, on
+from tests.billing.lifecycle import DECLINES_LATER, PLANS, PLUS_YEAR, PRO, Life, living, on
 from tests.conftest import PLUS_PRICE
 
 PRICES = {"pro": PRO, "plus": PLUS_PRICE}
@@ -144,3 +145,33 @@ async def test_s27_of_two_subscriptions_that_began_in_one_second_the_one_that_en
     await subscriptions.create_async({"customer": customer, "items": [{"price": PLUS_PRICE}]})
     await life.pass_until(2026, 2, 10)
     await all_at_once(life, late, "plus", 500, FIRST)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+async def test_s27_a_year_that_ended_leaves_no_month_where_another_subscription_went_unpaid_since(
+    life: Life, late: Shop, backwards: bool
+) -> None:
+    billing_settings.change(life.sandbox, after_retries="unpaid")
+    customer = await life.customer()
+    subscriptions: Any = life.stripe.v1.subscriptions
+    year = await subscriptions.create_async({"customer": customer, "items": [{"price": PLUS_YEAR}]})
+    events = life.events()
+    for shop in (life, late):
+        await shop.deliver(events)
+    await life.pass_until(2026, 4, 17)
+    await subscriptions.cancel_async(year.id)
+    await life.deliver()
+    method = await life.stripe.v1.payment_methods.attach_async(DECLINES_LATER, {"customer": customer})
+    default: Any = {"invoice_settings": {"default_payment_method": method.id}}
+    await life.stripe.v1.customers.update_async(customer, default)
+    trial: Any = {"customer": customer, "items": [{"price": PLUS_PRICE}], "trial_period_days": 14}
+    await subscriptions.create_async(trial)
+    for month, day in ((5, 1), (5, 10), (5, 20), (6, 5)):
+        await life.pass_until(2026, month, day)
+    events = life.sandbox.events()
+    for event in reversed(events) if backwards else events:
+        await late.deliver([event])
+    for shop in (life, late):
+        account = await shop.account()
+        assert (account.plan, account.monthly) == ("free", 25)
+        await shop.assert_proven()

@@ -34,11 +34,11 @@ from tallystick.billing.story import (
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscription_table import LONG_AGO, Subscription, SubscriptionTable
 from tallystick.billing.timeline import Run, in_order
-from tallystick.billing.told import Command, instant
+from tallystick.billing.told import Command, Told, instant
 from tallystick.clock import Clock
 from tallystick.domain.account import Account
 from tallystick.domain.catalogue import Catalogue, Plan
-from tallystick.domain.commands import SetPlan
+from tallystick.domain.commands import RenewAllowance, SetPlan
 from tallystick.ledger import Ledger
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
@@ -140,7 +140,7 @@ class Subscriptions:
             await self._apply(await self._counting(look), seen.account_id)
         elif seen.is_live:
             log.warning("second_subscription", account_id=seen.account_id, subscription_id=seen.id)
-        await self._set_plan(seen, look.plans)
+        await self._set_plan(look)
         if other is not None and not seen.is_live:
             # What the other one paid for may have waited for this one to end.
             then.append(other.id)
@@ -276,11 +276,12 @@ class Subscriptions:
         for command in reversed(new):
             await self._ledger.submit(command)
 
-    async def _set_plan(self, seen: Subscription, plans: frozenset[str]) -> None:
+    async def _set_plan(self, look: "_Look") -> None:
         """Put the account on the plan of the subscription that carries it, else on the first one.
 
-        `plans` are those that this subscription ever carried: any other was set by an operator and stays.
+        Any plan but those that this subscription ever carried was set by an operator and stays.
         """
+        seen = look.seen
         # Looked at again after each change: another subscription of the account may have been kept meanwhile.
         while True:
             account = await self._ledger.account(seen.account_id)
@@ -289,10 +290,13 @@ class Subscriptions:
             if carrier is not None:
                 wanted = self._catalogue.plan(carrier.plan)
             else:
-                wanted = self._catalogue.first_plan if account.plan in plans else None
+                wanted = self._catalogue.first_plan if account.plan in look.plans else None
             if wanted is None or wanted.name == account.plan:
                 return
-            since = _began(account, carrier, self._clock()) if carrier is not None else _ended(all_of_them)
+            if carrier is not None:
+                since = _began(account, carrier, self._clock())
+            else:
+                since = None if await self._may_go_on(all_of_them, look) else _last_end(all_of_them)
             await self._ledger.submit(
                 SetPlan(
                     account_id=account.id,
@@ -305,6 +309,15 @@ class Subscriptions:
                 )
             )
             log.info("plan_set", account_id=account.id, plan=wanted.name, subscription_id=seen.id)
+
+    async def _may_go_on(self, subscriptions: list[Subscription], look: "_Look") -> bool:
+        """Whether one of an account's subscriptions rests and has paid for the time that is now, which goes on with it."""
+        for each in subscriptions:
+            if each.status in RESTING:
+                found = look if each.id == look.seen.id else await self._look(each.id, None)
+                if found is not None and _has_paid_at(self._clock(), found.story.counting):
+                    return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,10 +366,12 @@ def _began(account: Account, carrier: Subscription, now: datetime) -> datetime |
     return None if is_paid else carrier.started_at
 
 
-def _ended(subscriptions: list[Subscription]) -> datetime | None:
-    """When the last of an account's subscriptions ended; None while one only rests, and may go on."""
-    if any(each.status in RESTING for each in subscriptions):
-        return None
+def _has_paid_at(now: datetime, told: tuple[Told, ...]) -> bool:
+    return any(isinstance(each.command, RenewAllowance) and now in each.command.period for each in told)
+
+
+def _last_end(subscriptions: list[Subscription]) -> datetime | None:
+    """When the last of an account's subscriptions ended, of those that have."""
     ends = [each.ends_at for each in subscriptions if each.status in ENDED and each.ends_at is not None]
     return max(ends, default=None)
 
