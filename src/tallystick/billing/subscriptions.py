@@ -15,15 +15,14 @@ from tallystick.billing.locks import SharedLooks
 from tallystick.billing.reading import (
     Invoice,
     Schedule,
-    period_end_of,
     read_invoice,
     read_schedule,
     subscription_of,
 )
 from tallystick.billing.rests import RESTING, Rest, gone_on_by, rests_of, turn_told
+from tallystick.billing.seen import seen_at_stripe
 from tallystick.billing.story import (
     LIVE,
-    Change,
     Prices,
     Story,
     carried_plan,
@@ -37,7 +36,7 @@ from tallystick.billing.timeline import Run, in_order
 from tallystick.billing.told import Command, Told, instant
 from tallystick.clock import Clock
 from tallystick.domain.account import Account
-from tallystick.domain.catalogue import Catalogue, Plan
+from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import RenewAllowance, SetPlan
 from tallystick.ledger import Ledger
 
@@ -207,7 +206,7 @@ class Subscriptions:
             paid = (instant(each.paid_at) for each in invoices if each.paid_at is not None and each.paid_at <= ended)
             rests = gone_on_by(rests, paid)
         return _Look(
-            seen=_seen(fetched, item, account_id, plan, price, planned, change),
+            seen=seen_at_stripe(fetched, item, account_id, plan, price, planned, change),
             story=tell(account_id, status, invoices, (), prices, self._clock(), ended, rests, plan),
             rests=rests,
             was_paid=any(each.status == "paid" for each in invoices),
@@ -374,36 +373,3 @@ def _last_end(subscriptions: list[Subscription]) -> datetime | None:
     """When the last of an account's subscriptions ended, of those that have."""
     ends = [each.ends_at for each in subscriptions if each.status in ENDED and each.ends_at is not None]
     return max(ends, default=None)
-
-
-def _seen(
-    fetched: dict[str, Any],
-    item: dict[str, Any],
-    account_id: str,
-    plan: Plan,
-    price: str | None,
-    planned: Schedule | None,
-    change: Change | None,
-) -> Subscription:
-    ends = period_end_of(fetched, item)
-    period_end = None if ends is None else instant(ends)
-    # While a schedule has it, that says when it ends: `cancel_at` may only be where one phase becomes the next.
-    decided = fetched.get("ended_at") or (fetched.get("cancel_at") if planned is None else planned.ends)
-    trial_end = fetched.get("trial_end") if fetched["status"] == "trialing" else None
-    return Subscription(
-        id=fetched["id"],
-        account_id=account_id,
-        plan=plan.name,
-        status=fetched["status"],
-        cancel_at_period_end=fetched["cancel_at_period_end"],
-        period_end=period_end,
-        stripe_customer_id=fetched["customer"],
-        stripe_price=price,
-        started_at=instant(fetched["created"]),
-        ends_at=instant(decided) if decided else (period_end if fetched["cancel_at_period_end"] else None),
-        trial_end=None if trial_end is None else instant(trial_end),
-        collection_paused=fetched.get("pause_collection") is not None,
-        changes_at=None if change is None else instant(change.at),
-        next_plan=None if change is None else change.plan.name,
-        next_price=None if change is None else change.price,
-    )
