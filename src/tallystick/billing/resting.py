@@ -11,13 +11,12 @@ from tallystick.domain.periods import Period
 
 
 def resting(told: list[Told], rest: Rest, until: datetime, first: Plan) -> list[Told]:
-    """The same, where the month in which a rest is over, or `until` lies, has begun within that rest.
+    """The same, where the month in which a rest is over, or `until` lies when it is not, has begun within that rest.
 
     It began as the first plan's. What was changed before it went on counts from then, not from when it was changed.
     """
-    over = until if rest.ended is None else min(rest.ended, until)
-    went_on = rest.ended if rest.ended is not None and rest.ended < until else None
-    found = _month_within(told, rest.began, over)
+    went_on = rest.ended
+    found = _month_within(told, rest.began, went_on or until)
     if found is None:
         return told
     paid, month = found

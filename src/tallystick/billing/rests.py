@@ -60,7 +60,7 @@ def rests_of(turns: Iterable[Turn]) -> tuple[Rest, ...]:
 def gone_on_by(rests: tuple[Rest, ...], paid: Iterable[datetime]) -> tuple[Rest, ...]:
     """The same, where one of which the end was not heard ended with the next payment: what rests is not paid.
 
-    A subscription that has ended does not say itself whether it still rested then.
+    A subscription says that it has gone on, not since when; one that has ended does not even say whether it had.
     """
     if not rests or rests[-1].ended is not None:
         return rests

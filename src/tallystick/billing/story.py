@@ -121,12 +121,13 @@ def tell(
     told = _with_what_nobody_pays(told, account_id, invoices, prices, carried)
     told = _without_repetition(_one_after_the_other(told))
     counting = told
-    until = now if ended is None else min(now, instant(ended))
+    ended_at = None if ended is None else instant(ended)
+    until = now if ended_at is None else min(now, ended_at)
     for rest in rests:
         if rest.began < until:
             counting = resting(counting, rest, until, prices.catalogue.first_plan)
-    if ended is not None:
-        counting = _until_the_end(counting, instant(ended))
+    if ended_at is not None:
+        counting = _until_the_end(counting, ended_at)
     return Story(tuple(told), tuple(t for t in counting if instant(t.until) > now))
 
 

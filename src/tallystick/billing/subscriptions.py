@@ -199,12 +199,13 @@ class Subscriptions:
         change = None if planned is None else next_change(planned, plan, price, prices)
         status, ended = fetched["status"], fetched.get("ended_at")
         rests = rests_of(await self._table.turns(subscription_id))
+        if status not in RESTING:
+            paid = (at for each in invoices if (at := each.paid_at) is not None and (ended is None or at <= ended))
+            rests = gone_on_by(rests, map(instant, paid))
         if status in LIVE:
-            # It has gone on. Since when comes with the event that tells it; until then that rest is as good as unheard.
+            # It has gone on. Where that was not paid for, the event that tells it says since when; until then that rest
+            # is as good as unheard.
             rests = tuple(rest for rest in rests if rest.ended is not None)
-        elif ended is not None:
-            paid = (instant(each.paid_at) for each in invoices if each.paid_at is not None and each.paid_at <= ended)
-            rests = gone_on_by(rests, paid)
         return _Look(
             seen=seen_at_stripe(fetched, item, account_id, plan, price, planned, change),
             story=tell(account_id, status, invoices, (), prices, self._clock(), ended, rests, plan),
