@@ -150,6 +150,17 @@ LIVES: dict[str, tuple[list[Happening], tuple[int, int], tuple[str, int, datetim
         (4, 5),
         ("free", 25, on(2026, 4, 10)),
     ),
+    "paused again within the month, and resumed": (
+        [*PAUSED, ((3, 10), "resume"), ((3, 12), "pause"), ((3, 20), "resume")],
+        (3, 25),
+        ("plus", 25 + 475 * 21 // 31, on(2026, 3, 31)),
+    ),
+    # Each change adds whole credits.
+    "upgraded as it was resumed": (
+        [*PAUSED, ((3, 11), "resume"), ((3, 11), "upgrade")],
+        (3, 20),
+        ("pro", 25 + 475 * 20 // 31 + 1_500 * 20 // 31, on(2026, 3, 31)),
+    ),
     # Stripe carries the plan, though nobody is to pay for the change.
     "upgraded while its invoices are void": (
         not_billed("void"),

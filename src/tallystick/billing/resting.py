@@ -35,12 +35,13 @@ def resting(told: list[Told], rest: Rest, until: datetime, first: Plan) -> list[
     )
     at = went_on or month.start
     before = [t for t in told if isinstance(t.command, RenewAllowance) and t.happened <= at]
-    after = [t for t in told if t.happened > at]
+    # What was changed in the second in which it went on was changed after that.
+    after = [t for t in told if t.happened > at or (t.happened == at and isinstance(t.command, SetPlan))]
     between = [Told(int(at.timestamp()), month_end, begins, Rest(rest.began, went_on))]
     if went_on is None:
         return [*before, *between, *(t for t in after if isinstance(t.command, RenewAllowance))]
     plan = next(
-        (t.command.plan for t in reversed(told) if t.happened <= at and not only_prolongs(t.command)), paid.plan
+        (t.command.plan for t in reversed(told) if t.happened < at and not only_prolongs(t.command)), paid.plan
     )
     goes_on = SetPlan(
         account_id=paid.account_id,

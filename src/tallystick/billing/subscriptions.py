@@ -265,15 +265,18 @@ class Subscriptions:
         )
 
     async def _apply(self, told: tuple[Command, ...], account_id: str) -> None:
-        """Submit what has happened since the last of it that the ledger knows."""
-        new: list[Command] = []
-        for command in reversed(told):
+        """Submit what has happened since the last of it that the ledger knows, or since a rest that is heard only now.
+
+        What follows a rest is told again with it. A rest is written down also where it leaves the account as it is: by
+        its key, another process that has just found the same knows that what follows it is done.
+        """
+        start = 0
+        for n, command in enumerate(told):
             if await self._ledger.entry_by_key(account_id, command.key) is not None:
+                start = n + 1
+            elif isinstance(command, SetPlan) and command.rests:
                 break
-            new.append(command)
-        # A rest too that leaves the account as it is: by its key, another process that has just found the same
-        # knows that what follows a rest is done.
-        for command in reversed(new):
+        for command in told[start:]:
             await self._ledger.submit(command)
 
     async def _set_plan(self, look: "_Look") -> None:
