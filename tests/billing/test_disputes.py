@@ -7,6 +7,7 @@ import pytest
 
 from stripe_sandbox import agenda, disputes
 from tallystick.billing import Purchase
+from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import Spend
 from tests.billing.conftest import Shop
 from tests.sandbox.conftest import CARD
@@ -62,6 +63,19 @@ async def test_s25_a_dispute_that_is_lost_is_final(shop: Shop) -> None:
     await answer(shop, purchase, "losing_evidence")
     assert await state(shop) == (0, 0, 0)
     assert (await shop.billing.purchase("acme", purchase.id)).dispute == "lost"
+
+
+async def test_s25_a_prevented_dispute_takes_the_credits_and_says_so(shop: Shop) -> None:
+    purchase = await buy(shop)
+    assert purchase.payment_intent_id is not None
+    disputes.open(shop.sandbox, purchase.payment_intent_id, kind=disputes.Kind.PREVENTED)
+    await shop.deliver()
+    assert await state(shop) == (0, 0, 0)
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == "prevented"
+    # Each of its events leads to a look, and those that come together both say what they saw.
+    taken = [e for e in await shop.ledger.entries("acme") if e.kind is EntryKind.CLAWED_BACK]
+    assert sum(entry.amount for entry in taken) == -200
+    assert {entry.reason for entry in taken} == {"The bank gave this payment back before it was disputed"}
 
 
 async def test_s25_an_inquiry_freezes_what_is_left_and_takes_nothing(shop: Shop) -> None:

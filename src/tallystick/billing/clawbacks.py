@@ -166,6 +166,8 @@ def _reason(known: Clawback, total: int, payment: Payment) -> str:
             return "The dispute of this payment was decided in our favour"
         case "lost":
             return "The dispute of this payment was lost"
+        case "prevented" if total >= known.total:
+            return "The bank gave this payment back before it was disputed"
         case standing if standing is not None and standing in UNDECIDED:
             return "The bank disputes this payment"
     if total < known.total:
