@@ -352,7 +352,7 @@ class _Look:
 
 
 def _is_so(account: Account, command: Command, now: datetime) -> bool:
-    """Whether an account is as a rest leaves it, because that was heard in time: then there is nothing to write down."""
+    """Whether an account is as a rest leaves it, because that was heard in time: then nothing is missing."""
     if not isinstance(command, SetPlan) or not command.rests or account.plan != command.plan:
         return False
     current, since = account.allowance, command.since or now
