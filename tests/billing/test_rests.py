@@ -155,6 +155,12 @@ LIVES: dict[str, tuple[list[Happening], tuple[int, int], tuple[str, int, datetim
         (3, 25),
         ("plus", 25 + 475 * 21 // 31, on(2026, 3, 31)),
     ),
+    # What prolongs the year there does not make that month a whole one: 10 days of 28.
+    "resumed again as a short month began": (
+        [((1, 31), "a year"), ((2, 1), "pause"), ((2, 10), "resume"), ((2, 19), "pause"), ((2, 28), "resume")],
+        (3, 5),
+        ("plus", 500 * 10 // 28, on(2026, 3, 10)),
+    ),
     # Each change adds whole credits.
     "upgraded as it was resumed": (
         [*PAUSED, ((3, 11), "resume"), ((3, 11), "upgrade")],

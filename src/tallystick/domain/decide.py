@@ -312,9 +312,10 @@ def _whole_month(current: Allowance, catalogue: Catalogue) -> tuple[int, Period]
 def _calendar_month(current: Allowance) -> Period:
     """The month, counted from its anchor, in which an allowance began."""
     start, end = current.period.start, current.period.end
-    if current.anchor <= start:
+    if current.anchor < start:
         return period_containing(current.anchor, start)
-    # What prolongs a short month has its anchor in it: then only its end says which month it is a part of.
+    # What prolongs a short month has its anchor in it, or where it begins: then only its end says which month it is
+    # a part of.
     return Period(add_months(end, -1), end) if end - start < _SHORTEST_MONTH else current.period
 
 
