@@ -2,6 +2,7 @@
 much later.
 """
 
+import asyncio
 import random
 import shutil
 import tempfile
@@ -293,17 +294,17 @@ async def test_s27_two_processes_that_find_a_rest_at_the_same_time_take_nothing_
         if turn is not None:
             await first._table.note(id, turn)
     async with make_shop(sqlite_url, PLANS, life.server, life.clock) as other:
-        late, submit = [other], other.ledger.submit
+        looking, submit = set[asyncio.Task[Any]](), other.ledger.submit
 
         async def submit_late(command: Any) -> Any:
-            if late:
-                late.pop()
-                await first.sync(id)
+            if not looking:
+                looking.add(asyncio.create_task(first.sync(id)))
+                await asyncio.wait(looking, timeout=0.3)
             return await submit(command)
 
         monkeypatch.setattr(other.ledger, "submit", submit_late)
         await other.billing._subscriptions.sync(id)
-        assert not late
+        await asyncio.gather(*looking)
     # Of the month that opened as the first plan's on 28 February, 21 days are left of 31.
     assert await state(life) == ("free", 25 + 1_975 * 21 // 31, on(2026, 3, 31))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from tallystick.billing.account_leases import AccountLeases
 from tallystick.billing.checkout import Checkout, StartedCheckout
 from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.customers import Customers
@@ -86,7 +87,9 @@ class Billing:
         )
         self._clawbacks = Clawbacks(self._api, ledger, self._purchases, self._fulfilment)
         self._refunds = Refunds(database, self._api, ledger, self._purchases, self._clawbacks, clock)
-        self._subscriptions = Subscriptions(self._api, table, ledger, catalogue, customers, clock)
+        self._subscriptions = Subscriptions(
+            self._api, table, ledger, catalogue, customers, AccountLeases(database, clock), clock
+        )
         self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, self._api.thin_event, clock)
         self._events = EventRecords(database)
         self._desk = EventDesk(settings, self._events, self._inbox, self._purchases, ledger)

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.billing.rests import Turn
@@ -64,9 +64,8 @@ class SubscriptionTable:
         keeping = dialect.insert(subscriptions)
         self._keep = keeping.on_conflict_do_update(
             index_elements=["id"],
-            set_={name: keeping.excluded[name] for name in (*_SEEN, "answered", "updated_at")},
-            where=subscriptions.c.answered < keeping.excluded.answered,
-        ).returning(subscriptions.c.id)
+            set_={name: keeping.excluded[name] for name in (*_SEEN, "updated_at")},
+        )
         self._note = dialect.insert(subscription_turns).on_conflict_do_nothing()
 
     async def get(self, id: str) -> Subscription | None:
@@ -86,18 +85,10 @@ class SubscriptionTable:
         """The subscriptions of a customer of Stripe."""
         return await self._all(subscriptions.c.stripe_customer_id == stripe_customer_id)
 
-    async def number_question(self, id: str) -> int:
-        """The number of the question about a subscription that is about to be asked; 0 while it is not known."""
-        ask = update(subscriptions).where(subscriptions.c.id == id).values(asked=subscriptions.c.asked + 1)
-        asking = ask.returning(subscriptions.c.asked)
-        return await self._database.write(lambda connection: connection.execute(asking).scalar_one_or_none()) or 0
-
-    async def keep(self, seen: Subscription, question: int) -> bool:
-        """Keep what Stripe answered to a question, unless a later one was answered already: then False."""
-        values = {**asdict(seen), "asked": question, "answered": question, "updated_at": self._clock()}
-        return (
-            await self._database.write(lambda connection: connection.execute(self._keep, values).first()) is not None
-        )
+    async def keep(self, seen: Subscription) -> None:
+        """Keep what Stripe shows of a subscription, by whoever has its account (`account_leases`)."""
+        values = {**asdict(seen), "updated_at": self._clock()}
+        await self._database.write(lambda connection: connection.execute(self._keep, values))
 
     async def note(self, id: str, turn: Turn) -> None:
         """Note what an event told of a subscription, also of one that is not known yet: it may become ours."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from tallystick.billing.account_leases import AccountLeases
 from tallystick.billing.customers import Customers
 from tallystick.billing.locks import SharedLooks
 from tallystick.billing.reading import (
@@ -57,6 +58,7 @@ class Subscriptions:
         ledger: Ledger,
         catalogue: Catalogue,
         customers: Customers,
+        leases: AccountLeases,
         clock: Clock,
     ) -> None:
         self._api = api
@@ -64,6 +66,7 @@ class Subscriptions:
         self._ledger = ledger
         self._catalogue = catalogue
         self._customers = customers
+        self._leases = leases
         self._clock = clock
         self._looks = SharedLooks()
 
@@ -128,11 +131,29 @@ class Subscriptions:
 
     async def _sync(self, subscription_id: str, invoice_id: str | None, then: list[str]) -> frozenset[str]:
         """The same. Returns the ids of the invoices that were looked at, and adds to `then` what is to be synced next."""
-        look = await self._latest_look(subscription_id, invoice_id)
-        if look is None:
-            log.info("subscription_not_ours", subscription_id=subscription_id)
-            return frozenset()
+        account_id = await self._account_of(subscription_id)
+        while account_id is not None:
+            async with self._leases.of(account_id) as lease:
+                look = await self._look(subscription_id, invoice_id)
+                if look is None:
+                    break
+                if await lease.goes_on():
+                    await self._follow(look, then)
+                    return look.invoices
+        log.info("subscription_not_ours", subscription_id=subscription_id)
+        return frozenset()
+
+    async def _account_of(self, subscription_id: str) -> str | None:
+        """Whose subscription it is; None when it is no business of ours."""
+        kept = await self._table.get(subscription_id)
+        if kept is not None:
+            return kept.account_id
+        return await self._customers.account_of((await self._api.subscription(subscription_id))["customer"])
+
+    async def _follow(self, look: "_Look", then: list[str]) -> None:
+        """Bring the account to where a look has found its subscription."""
         seen = look.seen
+        await self._table.keep(seen)
         carrier = await self.of_account(seen.account_id)
         other = carrier if carrier is not None and carrier.is_live and carrier.id != seen.id else None
         if other is None:
@@ -143,7 +164,6 @@ class Subscriptions:
         if other is not None and not seen.is_live:
             # What the other one paid for may have waited for this one to end.
             then.append(other.id)
-        return look.invoices
 
     async def standing(self, subscription_id: str) -> "Standing | None":
         """How an account stands to what its subscription at Stripe says now. Changes nothing; None when not ours."""
@@ -169,14 +189,6 @@ class Subscriptions:
             plan=account.plan,
             wanted=wanted,
         )
-
-    async def _latest_look(self, subscription_id: str, invoice_id: str | None) -> "_Look | None":
-        """What Stripe shows, kept. Questions are numbered, so one that another process overtook is asked again."""
-        while True:
-            question = await self._table.number_question(subscription_id)
-            look = await self._look(subscription_id, invoice_id)
-            if look is None or await self._table.keep(look.seen, question):
-                return look
 
     async def _look(self, subscription_id: str, invoice_id: str | None) -> "_Look | None":
         """Ask Stripe what there is to know; None when it is no business of ours."""
@@ -285,33 +297,31 @@ class Subscriptions:
         Any plan but those that this subscription ever carried was set by an operator and stays.
         """
         seen = look.seen
-        # Looked at again after each change: another subscription of the account may have been kept meanwhile.
-        while True:
-            account = await self._ledger.account(seen.account_id)
-            all_of_them = await self._table.of_account(seen.account_id)
-            carrier = all_of_them[0] if all_of_them and all_of_them[0].is_live else None
-            if carrier is not None:
-                wanted = self._catalogue.plan(carrier.plan)
-            else:
-                wanted = self._catalogue.first_plan if account.plan in look.plans else None
-            if wanted is None or wanted.name == account.plan:
-                return
-            if carrier is not None:
-                since = _began(account, carrier, self._clock())
-            else:
-                since = None if await self._may_go_on(all_of_them, look) else _last_end(all_of_them)
-            await self._ledger.submit(
-                SetPlan(
-                    account_id=account.id,
-                    # The number of the last entry is part of the key: the same change may come again later.
-                    key=f"subscription:{seen.id}:{wanted.name}:{account.seq}",
-                    plan=wanted.name,
-                    reason=f"Subscription {seen.status.replace('_', ' ')}",
-                    reference=seen.id,
-                    since=since,
-                )
+        account = await self._ledger.account(seen.account_id)
+        all_of_them = await self._table.of_account(seen.account_id)
+        carrier = all_of_them[0] if all_of_them and all_of_them[0].is_live else None
+        if carrier is not None:
+            wanted = self._catalogue.plan(carrier.plan)
+        else:
+            wanted = self._catalogue.first_plan if account.plan in look.plans else None
+        if wanted is None or wanted.name == account.plan:
+            return
+        if carrier is not None:
+            since = _began(account, carrier, self._clock())
+        else:
+            since = None if await self._may_go_on(all_of_them, look) else _last_end(all_of_them)
+        await self._ledger.submit(
+            SetPlan(
+                account_id=account.id,
+                # The number of the last entry is part of the key: the same change may come again later.
+                key=f"subscription:{seen.id}:{wanted.name}:{account.seq}",
+                plan=wanted.name,
+                reason=f"Subscription {seen.status.replace('_', ' ')}",
+                reference=seen.id,
+                since=since,
             )
-            log.info("plan_set", account_id=account.id, plan=wanted.name, subscription_id=seen.id)
+        )
+        log.info("plan_set", account_id=account.id, plan=wanted.name, subscription_id=seen.id)
 
     async def _may_go_on(self, subscriptions: list[Subscription], look: "_Look") -> bool:
         """Whether one of an account's subscriptions rests and has paid for the time that is now, which goes on with it."""

@@ -269,10 +269,15 @@ subscriptions = Table(
     Column("changes_at", Instant, nullable=True),
     Column("next_plan", Text, nullable=True),
     Column("next_price", Text, nullable=True),
-    # Questions to Stripe are numbered before they are asked, and `answered` is the number of the one that this
-    # row was written from: an answer to an earlier question never overwrites it.
-    Column("asked", BigInteger, nullable=False, server_default=text("0")),
-    Column("answered", BigInteger, nullable=False, server_default=text("0")),
+)
+
+account_leases = Table(
+    "account_leases",
+    metadata,
+    # Who brings an account to its subscriptions has it alone until then; the number of the lease only ever goes up.
+    Column("account_id", Text, primary_key=True),
+    Column("lease", BigInteger, nullable=False),
+    Column("until", Instant, nullable=False),
 )
 
 subscription_turns = Table(
