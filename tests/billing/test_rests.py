@@ -17,6 +17,7 @@ import pytest
 
 from stripe_sandbox import agenda, thin
 from stripe_sandbox.billing import settings as billing_settings
+from tallystick.billing.billing import HANDLED_EVENTS
 from tallystick.billing.rests import Rest, Turn, gone_on_by, rests_of, turn_told
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import OpenAccount, Spend
@@ -244,6 +245,52 @@ async def test_s27_a_paid_year_comes_out_the_same_however_late_what_happens_to_i
         for event in heard:
             await late.deliver([event])
         assert await state(late) == expected
+
+
+TWICE: dict[str, list[Happening]] = {
+    "weeks apart": [
+        ((2, 10), "pause"),
+        ((2, 20), "resume"),
+        ((3, 8), "pause"),
+        ((3, 14), "resume"),
+        ((3, 15), "upgrade"),
+    ],
+    "for no time": [((2, 10), "pause"), ((2, 10), "resume"), ((3, 8), "pause"), ((3, 8), "resume")],
+    "at once again": [((2, 20), "pause"), ((3, 5), "resume"), ((3, 5), "pause"), ((3, 9), "resume")],
+    "over a month's end": [
+        ((2, 20), "pause"),
+        ((3, 5), "resume"),
+        ((3, 6), "pause"),
+        ((3, 9), "resume"),
+        ((3, 15), "upgrade"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+async def test_s27_a_year_that_rested_twice_comes_out_the_same_in_whatever_order_that_is_heard(
+    life: Life, another: Open, name: str
+) -> None:
+    await life.customer()
+    for (month, day), what in [((1, 31), "a year"), *TWICE[name]]:
+        await life.pass_until(2026, month, day)
+        await do(life, what)
+        await life.deliver()
+    await life.pass_until(2026, 3, 20)
+    expected = await state(life)
+    events = list(reversed(life.sandbox.store.newest_first("event")))
+    turns = [event for event in events if turn_told(event) is not None]
+    others = [event for event in events if event not in turns and event["type"] in HANDLED_EVENTS]
+    distinct = list({turn_told(event): event for event in turns}.values())
+    assert len(distinct) == 4
+    # Among them the first rest with the end of the second, and both beginnings, before what lies between.
+    orders = [(0, 3, 1, 2), (0, 2, 3, 1), *random.Random(name).sample(list(permutations(range(4))), 4)]
+    for order in orders:
+        late = await another()
+        await late.deliver(others)
+        for n in order:
+            await late.deliver([distinct[n]])
+        assert await state(late) == expected, order
 
 
 async def test_s27_thin_events_tell_since_when_a_subscription_rests(life: Life, late: Shop) -> None:

@@ -13,6 +13,7 @@ import structlog
 from tallystick.billing.account_leases import AccountLeases
 from tallystick.billing.customers import Customers
 from tallystick.billing.locks import SharedLooks
+from tallystick.billing.mistaken_rests import done_anew
 from tallystick.billing.reading import (
     Invoice,
     Schedule,
@@ -36,7 +37,7 @@ from tallystick.billing.subscription_table import LONG_AGO, Subscription, Subscr
 from tallystick.billing.timeline import Run, in_order
 from tallystick.billing.told import Command, Told, instant
 from tallystick.clock import Clock
-from tallystick.domain.account import Account
+from tallystick.domain.account import Account, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import RenewAllowance, SetPlan
 from tallystick.ledger import Ledger
@@ -210,7 +211,8 @@ class Subscriptions:
         planned = await self._planned(fetched)
         change = None if planned is None else next_change(planned, plan, price, prices)
         status, ended = fetched["status"], fetched.get("ended_at")
-        rests = rests_of(await self._table.turns(subscription_id))
+        turns = await self._table.turns(subscription_id)
+        rests = rests_of(turns)
         if status not in RESTING:
             paid = (at for each in invoices if (at := each.paid_at) is not None and (ended is None or at <= ended))
             rests = gone_on_by(rests, map(instant, paid))
@@ -222,6 +224,7 @@ class Subscriptions:
             seen=seen_at_stripe(fetched, item, account_id, plan, price, planned, change),
             story=tell(account_id, status, invoices, (), prices, self._clock(), ended, rests, plan),
             rests=rests,
+            ever_rested=bool(turns),
             was_paid=any(each.status == "paid" for each in invoices),
             plans=frozenset(
                 {plan.name, *(its.name for its in sold.values()), *plans_billed(invoices, prices)}
@@ -253,7 +256,12 @@ class Subscriptions:
             if (over or rests) and other.id != look.seen.id:
                 found = await self._look(other.id, None)
                 looks += [] if found is None else [found]
-        return in_order(self._run(each) for each in looks if each.was_paid or each.story.counting)
+        told = in_order(self._run(each) for each in looks if each.was_paid or each.story.counting)
+        if not any(each.ever_rested for each in looks):
+            return told
+        account = await self._ledger.account(look.seen.account_id)
+        done = await self._ledger.entries(account.id, kind=EntryKind.PLAN_SET)
+        return done_anew(told, account, done, self._catalogue.first_plan, self._clock())
 
     async def _rests_since(self, subscription_id: str, since: datetime) -> bool:
         """Whether a subscription has begun to rest since then, and rests still, as far as we have heard."""
@@ -356,6 +364,7 @@ class _Look:
     seen: Subscription
     story: Story
     rests: tuple[Rest, ...]
+    ever_rested: bool
     was_paid: bool
     plans: frozenset[str]
     invoices: frozenset[str]

@@ -1,0 +1,81 @@
+"""Months in which something was done for a rest of which more has been heard since: done anew (S27). Pure.
+
+Where the end of one rest and the beginning of the next are still unheard, two rests look like one long one. What was
+done for that is not told any more once they are heard, and the month is brought to where it would be without it.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from tallystick.billing.told import Command
+from tallystick.domain.account import Account, Allowance, Entry
+from tallystick.domain.catalogue import Plan
+from tallystick.domain.commands import RenewAllowance, SetPlan
+
+_FOR_A_REST = ("rest:", "rested:")
+_ANEW = re.compile(r"(?:^|:)anew:(\d+)")
+
+
+def done_anew(
+    told: Sequence[Command], account: Account, done: Iterable[Entry], first: Plan, now: datetime
+) -> tuple[Command, ...]:
+    """What is told, where something was `done` for a rest that is not told any more: then all that followed, once more.
+
+    `done` are the changes of plan that the ledger has since the running month was opened. What was used of a month
+    by then is not owed, as of any that was opened in error.
+    """
+    month = account.allowance
+    if month is None or now not in month.period:
+        return tuple(told)
+    keys = {entry.seq: entry.key for entry in done if entry.seq >= month.opened_by and entry.key is not None}
+    mistaken = [seq for seq, key in keys.items() if key.startswith(_FOR_A_REST) and not _is_told(key, told)]
+    mended = [int(seq) for key in keys.values() for seq in _ANEW.findall(key)]
+    if not mistaken and not mended:
+        return tuple(told)
+    # It is named by the last mistake, so that it is done once for each.
+    name = f"anew:{max(mistaken + mended)}"
+    begun = next((n for n, command in enumerate(told) if isinstance(command, SetPlan) and command.rests), None)
+    if begun is not None:
+        return (*told[:begun], *(_once_more(command, name) for command in told[begun:]))
+    return _as_it_began(told, account.id, month, name, first, now) or tuple(told)
+
+
+def _is_told(key: str, told: Sequence[Command]) -> bool:
+    """Whether what was done under a key is told still: a rest whose end has been heard since is the same one."""
+    plain = key.split(":anew:")[0]
+    return any(command.key == plain or command.key.startswith(f"{plain}:") for command in told)
+
+
+def _once_more(command: Command, name: str) -> Command:
+    return command if isinstance(command, RenewAllowance) else replace(command, key=f"{command.key}:{name}")
+
+
+def _as_it_began(
+    told: Sequence[Command], account_id: str, month: Allowance, name: str, first: Plan, now: datetime
+) -> tuple[Command, ...] | None:
+    """The month as the one of the plan with which it began, and what was changed within it; None if nothing paid for it."""
+    start = month.period.start
+    paid = [c for c in told if isinstance(c, RenewAllowance) and now in c.period]
+    if not paid:
+        return None
+    before = [command for command in told if _counts_since(command, now) <= start]
+    after = [command for command in told if _counts_since(command, now) > start]
+    emptied = SetPlan(
+        account_id=account_id,
+        key=name,
+        plan=first.name,
+        since=start - timedelta.resolution,
+        rests=True,
+        reason="Subscription did not rest",
+        reference=paid[-1].reference,
+    )
+    plan = before[-1].plan if before else paid[-1].plan
+    whole = replace(emptied, key=f"{name}:{plan}", plan=plan, since=start, rests=False)
+    renewals = [command for command in before if isinstance(command, RenewAllowance)]
+    return (*renewals, emptied, whole, *(_once_more(command, name) for command in after))
+
+
+def _counts_since(command: Command, now: datetime) -> datetime:
+    return command.period.start if isinstance(command, RenewAllowance) else command.since or now
