@@ -22,7 +22,7 @@ from tallystick.billing.rests import Rest, Turn, gone_on_by, rests_of, turn_told
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import OpenAccount, Spend
 from tests.billing.conftest import Shop, make_shop
-from tests.billing.lifecycle import DECLINES_LATER, GOOD, PLANS, PLUS_YEAR, PRO_YEAR, T0, Life, living, on
+from tests.billing.lifecycle import DECLINES_LATER, GOOD, PLANS, PLUS_YEAR, PRO, PRO_YEAR, T0, Life, living, on
 
 
 @pytest.fixture
@@ -245,6 +245,27 @@ async def test_s27_a_paid_year_comes_out_the_same_however_late_what_happens_to_i
         for event in heard:
             await late.deliver([event])
         assert await state(late) == expected
+
+
+async def test_s16_s27_a_plan_that_is_heard_of_after_its_paid_month_takes_the_month_that_opened_for_want_of_it(
+    life: Life, late: Shop
+) -> None:
+    await life.customer()
+    await life.begin()
+    await life.pass_until(2026, 2, 9)
+    await life.update(pause_collection={"behavior": "keep_as_draft"})
+    await life.pass_until(2026, 3, 14)
+    item = life.newest()["items"]["data"][0]["id"]
+    billed = {"proration_behavior": "always_invoice", "payment_behavior": "allow_incomplete"}
+    await life.update(items=[{"id": item, "price": PRO}], **billed)
+    await life.pass_until(2026, 3, 20)
+    assert await state(life) == ("pro", 0, None)
+    assert (await late.account()).plan == "free"
+    events = life.sandbox.store.newest_first("event")
+    assert await state(late) == ("free", 25, on(2026, 3, 31))
+    for event in events:
+        await late.deliver([event])
+    assert await state(late) == ("pro", 0, None)
 
 
 TWICE: dict[str, list[Happening]] = {

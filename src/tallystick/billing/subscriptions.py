@@ -257,6 +257,9 @@ class Subscriptions:
                 found = await self._look(other.id, None)
                 looks += [] if found is None else [found]
         told = in_order(self._run(each) for each in looks if each.was_paid or each.story.counting)
+        if not any(isinstance(command, RenewAllowance) for command in told):
+            # What is changed while nothing is paid for is told by the plan that is carried now.
+            return ()
         if not any(each.ever_rested for each in looks):
             return told
         account = await self._ledger.account(look.seen.account_id)
