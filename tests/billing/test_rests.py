@@ -147,6 +147,11 @@ LIVES: dict[str, tuple[list[Happening], tuple[int, int], tuple[str, int, datetim
         (4, 20),
         ("plus", 500, on(2026, 5, 5)),
     ),
+    "paused, resumed and paused at once": (
+        [((1, 31), "a year"), ((2, 10), "pause"), ((2, 10), "resume"), ((2, 10), "pause")],
+        (3, 5),
+        ("free", 25, on(2026, 3, 10)),
+    ),
     "paused again": (
         [*PAUSED, ((3, 10), "resume"), ((3, 20), "pause")],
         (4, 5),
@@ -409,6 +414,9 @@ def at(minute: int) -> datetime:
         ([(1, True), (3, False), (3, True)], [(1, 3), (3, None)]),
         ([(3, True), (3, False)], []),
         ([(3, False)], []),
+        # Three in one second: what comes next says that it turned once more.
+        ([(3, True), (3, False), (5, False)], [(3, 5)]),
+        ([(1, True), (3, False), (3, True), (5, True), (6, False)], [(1, 3), (5, 6)]),
     ],
 )
 def test_s27_rests_are_the_same_in_whatever_order_their_turns_are_heard(
@@ -417,6 +425,15 @@ def test_s27_rests_are_the_same_in_whatever_order_their_turns_are_heard(
     expected = tuple(Rest(at(began), None if ended is None else at(ended)) for began, ended in rests)
     for order in permutations(turns):
         assert rests_of(Turn(at(minute), begins) for minute, begins in order) == expected
+
+
+def test_s27_of_three_turns_in_one_second_the_last_is_the_one_that_holds_now() -> None:
+    both = [Turn(at(3), True), Turn(at(3), False)]
+    assert rests_of(both, rests_now=True) == (Rest(at(3), None),)
+    assert rests_of(both, rests_now=False) == ()
+    before = Turn(at(1), True)
+    assert rests_of([before, *both], rests_now=True) == (Rest(at(1), at(3)), Rest(at(3), None))
+    assert rests_of([before, *both], rests_now=False) == (Rest(at(1), at(3)),)
 
 
 def test_s27_a_rest_whose_end_was_not_heard_ended_with_the_next_payment() -> None:

@@ -42,19 +42,38 @@ def turn_told(event: dict[str, Any]) -> Turn | None:
     return None if rests is None else Turn(_made(event), rests)
 
 
-def rests_of(turns: Iterable[Turn]) -> tuple[Rest, ...]:
-    """The rests that these turns come to, in their order. One without any length is none."""
+def rests_of(turns: Iterable[Turn], *, rests_now: bool | None = None) -> tuple[Rest, ...]:
+    """The rests that these turns come to, in their order, and whether it `rests_now`, if that is known.
+
+    One without any length is none.
+    """
     rests: list[Rest] = []
     began: datetime | None = None
+    both: datetime | None = None
     for at, together in groupby(sorted(turns, key=lambda turn: turn.at), key=lambda turn: turn.at):
-        # Of two at one instant, that one came first which can follow what was before.
-        for turn in sorted(together, key=lambda turn: turn.rests == (began is not None)):
-            if turn.rests and began is None:
-                began = at
-            elif not turn.rests and began is not None:
-                rests += [Rest(began, at)] if began < at else []
-                began = None
+        told = {turn.rests for turn in together}
+        if len(told) == 2:
+            # That one came first which can follow what was before.
+            rests += [Rest(began, at)] if began is not None and began < at else []
+            began, both = None if began is None else at, at
+            continue
+        begins = told.pop()
+        if begins == (began is not None) and both is not None:
+            began = _once_more(began, both)
+        if begins and began is None:
+            began = at
+        elif not begins and began is not None:
+            rests += [Rest(began, at)] if began < at else []
+            began = None
+        both = None
+    if rests_now is not None and rests_now != (began is not None) and both is not None:
+        began = _once_more(began, both)
     return (*rests, Rest(began, None)) if began is not None else tuple(rests)
+
+
+def _once_more(began: datetime | None, both: datetime) -> datetime | None:
+    """Since when it rests if it turned once more at an instant at which it did both: else what is told next cannot be."""
+    return both if began is None else None
 
 
 def gone_on_by(rests: tuple[Rest, ...], paid: Iterable[datetime]) -> tuple[Rest, ...]:

@@ -212,7 +212,7 @@ class Subscriptions:
         change = None if planned is None else next_change(planned, plan, price, prices)
         status, ended = fetched["status"], fetched.get("ended_at")
         turns = await self._table.turns(subscription_id)
-        rests = rests_of(turns)
+        rests = rests_of(turns, rests_now=None if status in ENDED else status in RESTING)
         if status not in RESTING:
             paid = (at for each in invoices if (at := each.paid_at) is not None and (ended is None or at <= ended))
             rests = gone_on_by(rests, map(instant, paid))
@@ -268,7 +268,7 @@ class Subscriptions:
 
     async def _rests_since(self, subscription_id: str, since: datetime) -> bool:
         """Whether a subscription has begun to rest since then, and rests still, as far as we have heard."""
-        rests = rests_of(await self._table.turns(subscription_id))
+        rests = rests_of(await self._table.turns(subscription_id), rests_now=True)
         return bool(rests) and rests[-1].ended is None and rests[-1].began > since
 
     def _run(self, look: "_Look") -> Run:
