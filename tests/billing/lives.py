@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 from sqlalchemy import select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 
 from stripe_sandbox import checkout, customers, disputes, refunds
 from stripe_sandbox.billing import collection, lifecycle, schedules, updates
@@ -295,5 +295,6 @@ async def copy_purchases(of: Shop, to: Shop, account_id: str) -> None:
     """What was sold in one world was sold in the other one too, and has not been heard of since."""
     query = select(purchases).where(purchases.c.account_id == account_id)
     rows = await of.database.read(lambda connection: connection.execute(query).mappings().all())
-    adding = sqlite.insert(purchases).on_conflict_do_nothing()
+    dialect = postgresql if to.database.dialect == "postgresql" else sqlite
+    adding = dialect.insert(purchases).on_conflict_do_nothing()
     await to.database.write(lambda connection: connection.execute(adding, [dict(row) for row in rows]))
