@@ -188,6 +188,23 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[str]]:
+    """Makes fresh, migrated databases of one kind; the test runs once on each kind."""
+    if request.param == "postgresql":
+        made: Callable[[], AbstractAsyncContextManager[str]] = request.getfixturevalue("fresh_postgres")
+        return made
+    template: Path = request.getfixturevalue("sqlite_template")
+
+    @asynccontextmanager
+    async def fresh() -> AsyncIterator[str]:
+        path = tmp_path / f"{uuid.uuid4().hex[:12]}.db"
+        shutil.copy(template, path)
+        yield f"sqlite:///{path}"
+
+    return fresh
+
+
 @pytest.fixture
 async def ledger(database_url: str, catalogue: Catalogue, clock: FrozenClock) -> AsyncIterator[Ledger]:
     ledger = await Ledger.open(database_url, catalogue, clock)

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tallystick.billing import Billing, BillingSettings, account_leases, inbox
 from tallystick.database.engine import Database
 from tallystick.ledger import Ledger
-from tests.billing.worlds import CATALOGUE
+from tests.billing.lives import CATALOGUE
 
 TICK = timedelta(milliseconds=1)
 """How long leases last: time stands still while nobody is killed."""

@@ -1,5 +1,6 @@
 """Random lives of customers: what each does at Stripe, and in the plainest way what that should come to."""
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,14 +15,26 @@ from stripe_sandbox.billing import collection, lifecycle, schedules, updates
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.payment_methods import attach, find
 from stripe_sandbox.sandbox import Sandbox
+from tallystick.billing.billing import HANDLED_EVENTS
+from tallystick.database.tables import customers as known_customers
 from tallystick.database.tables import purchases
-from tallystick.domain.commands import Spend
+from tallystick.domain.catalogue import Catalogue, Pack, Plan
+from tallystick.domain.commands import OpenAccount, Spend
 from tests.billing.conftest import BANK, Shop
 from tests.billing.lifecycle import DECLINES_LATER, GOOD, PLUS_YEAR, PRO, PRO_YEAR
 from tests.billing.membership import Membership, Running
-from tests.conftest import PLUS_PRICE
+from tests.conftest import PACK_PRICE, PLUS_PRICE
 from tests.sandbox.conftest import CARD
 
+CATALOGUE = Catalogue(
+    [
+        # Whoever may buy says the plan, which the two worlds hear of at different times.
+        Plan("free", 25, can_buy=True),
+        Plan("plus", 500, can_buy=True, stripe_price=PLUS_PRICE, stripe_price_yearly=PLUS_YEAR),
+        Plan("pro", 2_000, can_buy=True, stripe_price=PRO, stripe_price_yearly=PRO_YEAR),
+    ],
+    [Pack("credits_200", credits=200, price="5.99 USD", stripe_price=PACK_PRICE)],
+)
 PRICES = {("plus", 1): PLUS_PRICE, ("plus", 12): PLUS_YEAR, ("pro", 1): PRO, ("pro", 12): PRO_YEAR}
 TRIAL_DAYS = 14
 HOW = {
@@ -289,6 +302,33 @@ class Life:
             elif not store.newest_first("dispute", lambda d: bool(d["payment_intent"] == intent)):
                 opened = disputes.open(self._sandbox, intent)
                 (disputes.win if wins else disputes.lose)(self._sandbox, opened["id"])
+
+
+class Teller:
+    """Tells what has happened in a sandbox since the last time, in its order: what our webhook endpoint is sent."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._store = sandbox.store
+        self._last = 0
+
+    def new(self) -> list[dict[str, Any]]:
+        query = "SELECT seq, body FROM objects WHERE type = 'event' AND seq > ? ORDER BY seq"
+        rows = self._store.connection.execute(query, (self._last,)).fetchall()
+        self._last = rows[-1][0] if rows else self._last
+        events = [json.loads(body) for _, body in rows]
+        return [event for event in events if event["type"] in HANDLED_EVENTS]
+
+
+async def begin(shop: Shop, everybody: list[Life]) -> None:
+    for life in everybody:
+        await shop.ledger.submit(OpenAccount(account_id=life.name, plan="free"))
+        # No monthly credits, so that what is spent is what was bought.
+        await shop.ledger.submit(Spend(account_id=life.name, key="monthly", amount=25))
+    rows = [
+        {"account_id": life.name, "stripe_customer_id": life.customer_id, "created_at": shop.clock()}
+        for life in everybody
+    ]
+    await shop.database.write(lambda connection: connection.execute(known_customers.insert(), rows))
 
 
 async def copy_purchases(of: Shop, to: Shop, account_id: str) -> None:

@@ -3,7 +3,6 @@ time, up to three times, at several processes, and some of them months later.
 """
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -16,27 +15,12 @@ import httpx2
 from stripe_sandbox import Sandbox, SandboxServer, agenda
 from stripe_sandbox.billing import settings as billing_settings
 from tallystick.billing import PurchaseStatus
-from tallystick.billing.billing import HANDLED_EVENTS
 from tallystick.clock import Clock
-from tallystick.database.tables import customers
 from tallystick.domain.account import Account
-from tallystick.domain.catalogue import Catalogue, Pack, Plan
-from tallystick.domain.commands import OpenAccount, Spend
 from tests.billing.conftest import Shop, make_shop
-from tests.billing.lifecycle import PLUS_YEAR, PRO, PRO_YEAR, T0, seed_prices
-from tests.billing.lives import Life
+from tests.billing.lifecycle import T0, seed_prices
+from tests.billing.lives import CATALOGUE, Life, Teller, begin
 from tests.billing.membership import Membership, months_after
-from tests.conftest import PACK_PRICE, PLUS_PRICE
-
-CATALOGUE = Catalogue(
-    [
-        # Whoever may buy says the plan, which the two worlds hear of at different times.
-        Plan("free", 25, can_buy=True),
-        Plan("plus", 500, can_buy=True, stripe_price=PLUS_PRICE, stripe_price_yearly=PLUS_YEAR),
-        Plan("pro", 2_000, can_buy=True, stripe_price=PRO, stripe_price_yearly=PRO_YEAR),
-    ],
-    [Pack("credits_200", credits=200, price="5.99 USD", stripe_price=PACK_PRICE)],
-)
 
 FIRST_MONTH_ENDS = months_after(T0, 1)
 PAUSES = (0, 0, 1, 3, 9, 30, 45)
@@ -150,33 +134,6 @@ async def live(
             await hold(life, at_once, late)
         await at_once.assert_proven()
         await late.assert_proven()
-
-
-class Teller:
-    """Tells what has happened in a sandbox since the last time, in its order: what our webhook endpoint is sent."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._store = sandbox.store
-        self._last = 0
-
-    def new(self) -> list[dict[str, Any]]:
-        query = "SELECT seq, body FROM objects WHERE type = 'event' AND seq > ? ORDER BY seq"
-        rows = self._store.connection.execute(query, (self._last,)).fetchall()
-        self._last = rows[-1][0] if rows else self._last
-        events = [json.loads(body) for _, body in rows]
-        return [event for event in events if event["type"] in HANDLED_EVENTS]
-
-
-async def begin(shop: Shop, everybody: list[Life]) -> None:
-    for life in everybody:
-        await shop.ledger.submit(OpenAccount(account_id=life.name, plan="free"))
-        # No monthly credits, so that what is spent is what was bought.
-        await shop.ledger.submit(Spend(account_id=life.name, key="monthly", amount=25))
-    rows = [
-        {"account_id": life.name, "stripe_customer_id": life.customer_id, "created_at": shop.clock()}
-        for life in everybody
-    ]
-    await shop.database.write(lambda connection: connection.execute(customers.insert(), rows))
 
 
 async def hold(life: Life, at_once: Shop, late: Shop) -> None:

@@ -144,5 +144,7 @@ async def test_a_setup_that_is_killed_at_any_call_makes_each_thing_once(tmp_path
             assert await patient.run(("stripe", "setup"), key, tmp_path, 0) is not None
             for type in ("product", "price", "webhook_endpoint", "billing_portal.configuration"):
                 stores = (server.sandbox.store, other.sandbox.store)
-                found = [len([one for one in store.newest_first(type) if one.get("active", True)]) for store in stores]
+                found = [
+                    len([one for one in store.newest_first(type) if one.get("active", True)]) for store in stores
+                ]
                 assert found[0] == found[1] > 0, type
