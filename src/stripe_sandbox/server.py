@@ -110,7 +110,8 @@ class SandboxServer:
         self._retry_seconds = retry_seconds
 
     async def __aenter__(self) -> Self:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio sends at once only where the protocol is named; else each answer waits 40 ms for its second half.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((HOST, self._port))
         self.url = self.sandbox.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
