@@ -2,17 +2,14 @@
 same functions as webhooks use, and what is left is told with what to do."""
 
 import asyncio
-import random
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, update
 
-from stripe_sandbox import SandboxServer, checkout, disputes
-from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox import disputes
 from tallystick.billing import Billing, PurchaseStatus, Report
 from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.differences import Kind
@@ -23,11 +20,10 @@ from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.walks import Walks
 from tallystick.database.tables import purchases, stripe_events
 from tallystick.domain.catalogue import Catalogue
-from tallystick.domain.commands import GrantBonus, Spend
+from tallystick.domain.commands import GrantBonus
 from tallystick.ledger import Ledger
-from tests.billing.conftest import BANK, Shop, make_shop, seed
+from tests.billing.conftest import BANK, Shop
 from tests.conftest import FrozenClock
-from tests.sandbox.conftest import CARD
 
 
 @pytest.fixture(autouse=True)
@@ -417,98 +413,3 @@ async def release_leases(shop: Shop) -> None:
     """Let the leases of a dead process run out."""
     waiting = update(stripe_events).where(stripe_events.c.due_at.is_not(None))
     await shop.sql(waiting.values(due_at=shop.billing._clock()))
-
-
-@dataclass(frozen=True)
-class _State:
-    plan: str
-    monthly: int
-    bonus: int
-    frozen: int
-    debt: int
-
-
-async def month_of_business(shop: Shop, chance: random.Random, *, drop: bool) -> dict[str, _State]:
-    """Customers who subscribe, buy, spend, ask for their money and dispute, with every 7th webhook lost or not."""
-    names = [f"customer{n}" for n in range(6)]
-    told = 0
-
-    async def deliver() -> None:
-        nonlocal told
-        for event in shop.events():
-            told += 1
-            if not (drop and told % 7 == 0):
-                await shop.deliver([event])
-
-    for name in names:
-        await shop.open(name, "free")
-        started = await shop.billing.start_plan_checkout(name, plan="plus")
-        assert await shop.pay(started.url) == 303
-    await deliver()
-    # PLUS may have been missed: what follows needs it, as it would have been there by the next morning.
-    if drop:
-        await heal(shop)
-    for day in range(30):
-        name = chance.choice(names)
-        account = await shop.ledger.account(name)
-        match chance.choice(("buy", "buy", "bank", "spend", "refund", "dispute", "settle")):
-            case "buy" | "bank" as how:
-                # Who buys again has come back from the last time, whatever became of its webhook.
-                for bought in await shop.billing.purchases(name):
-                    await shop.billing.fulfil(bought.checkout_session_id)
-                started = await shop.billing.start_pack_checkout(name)
-                assert await shop.pay(started.url, CARD if how == "buy" else BANK) == 303
-            case "spend":
-                # Of the monthly credits, which are there whatever was lost.
-                amount = chance.randint(1, 40)
-                if account.monthly >= amount:
-                    await shop.ledger.submit(Spend(account_id=name, key=f"day{day}", amount=amount))
-            case what:
-                await something_happens(shop, name, what, chance)
-        await deliver()
-    if drop:
-        report = await heal(shop)
-        assert (report.left, report.unexplained) == ([], 0)
-        assert report.repaired
-    accounts = {name: await shop.ledger.account(name) for name in names}
-    return {n: _State(a.plan, a.monthly, a.bonus, a.frozen, a.debt) for n, a in accounts.items()}
-
-
-async def something_happens(shop: Shop, name: str, what: str, chance: random.Random) -> None:
-    """Something at Stripe that we hear of by webhook alone; chosen by what Stripe has, so the same in both months."""
-    intents = [
-        i for i in shop.sandbox.store.newest_first("payment_intent") if i["metadata"].get("account_id") == name
-    ]
-    bought = [i for i in intents if "purchase_id" in i["metadata"]]
-    if what == "settle":
-        waiting = [i for i in bought if i["status"] == "processing"]
-        if waiting:
-            succeeds = chance.random() < 0.7
-            checkout.settle_bank_payment(shop.sandbox, waiting[-1]["id"], succeeds=succeeds)
-        return
-    paid = [i for i in bought if i["status"] == "succeeded"]
-    charges = [c for i in paid if (c := shop.sandbox.store.get(i["latest_charge"])) is not None]
-    fresh = [c for c in charges if not c["amount_refunded"] and not c["disputed"]]
-    if fresh and what == "refund":
-        params: Any = {"charge": fresh[-1]["id"], "amount": chance.choice((599, 300, 1))}
-        await shop.stripe.v1.refunds.create_async(params)
-    elif fresh:
-        dispute = disputes.open(shop.sandbox, fresh[-1]["id"])
-        end = chance.choice((disputes.win, disputes.lose, None))
-        if end is not None:
-            end(shop.sandbox, dispute["id"])
-
-
-@pytest.mark.parametrize("month", [1, 2])
-async def test_after_a_month_with_every_7th_webhook_lost_all_accounts_are_as_if_none_had_been(
-    sqlite_url: str, postgres_url: str, catalogue: Any, month: int
-) -> None:
-    ends = []
-    for url, drop in ((sqlite_url, False), (postgres_url, True)):
-        async with SandboxServer(Sandbox()) as server:
-            seed(server.sandbox)
-            async with make_shop(url, catalogue, server) as shop:
-                ends.append(await month_of_business(shop, random.Random(month), drop=drop))
-                await shop.assert_proven()
-    assert ends[0] == ends[1]
-    assert any(state.bonus for state in ends[0].values())

@@ -1,0 +1,64 @@
+"""Self-healing, for weeks of business of which every 7th webhook was lost."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
+
+import pytest
+
+from tallystick.billing import Report
+from tallystick.billing.billing import HANDLED_EVENTS
+from tests.billing.business import Business, open_business
+from tests.billing.lifecycle import T0
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tallystick.billing.reconciliation.CALLS_PER_SECOND", 10_000)
+    monkeypatch.setattr("stripe_sandbox.sandbox.time", SimpleNamespace(time=T0.timestamp))
+
+
+async def heal(business: Business) -> Report:
+    return await business.shop.billing.reconcile(since=T0, apply=True)
+
+
+def assert_everything_happened(business: Business) -> None:
+    """Or the month would prove less than it says."""
+    assert set(HANDLED_EVENTS) - set(business.told) <= {
+        "charge.dispute.updated",
+        "subscription_schedule.released",
+        "radar.early_fraud_warning.created",
+        "customer.deleted",
+    }
+    paid = business.shop.sandbox.store.newest_first("invoice", lambda invoice: bool(invoice["status"] == "paid"))
+    assert {invoice["billing_reason"] for invoice in paid} == {
+        "subscription_create",
+        "subscription_cycle",
+        "subscription_update",
+    }
+
+
+@pytest.mark.parametrize("month", [1, 2])
+async def test_after_a_month_with_every_7th_webhook_lost_all_accounts_are_as_if_none_had_been(
+    fresh_database: Callable[[], AbstractAsyncContextManager[str]], month: int
+) -> None:
+    async with fresh_database() as url, open_business(url, month, drop=False) as whole:
+        await whole.go_on()
+        expected = await whole.states()
+        assert_everything_happened(whole)
+        await assert_nothing_is_left(whole)
+    async with fresh_database() as url, open_business(url, month, drop=True) as holed:
+        await holed.go_on()
+        assert holed.told == whole.told
+        assert await holed.states() != expected
+        report = await heal(holed)
+        assert (report.left, report.unexplained) == ([], 0)
+        assert len(report.repaired) == len(holed.told) // 7
+        assert await holed.states() == expected
+        await assert_nothing_is_left(holed)
+
+
+async def assert_nothing_is_left(business: Business) -> None:
+    report = await heal(business)
+    assert (report.left, report.repaired, report.unexplained) == ([], [], 0)
+    await business.shop.assert_proven()
