@@ -62,6 +62,10 @@ PLUS_PRICE = "price_plusMonthly"
 PACK_PRICE = "price_credits200"
 
 
+Fresh = Callable[[], AbstractAsyncContextManager[str]]
+"""Makes a fresh, migrated database for a block; its address."""
+
+
 class FrozenClock:
     """A clock that stands still until it is moved."""
 
@@ -149,7 +153,7 @@ async def _admin(server: str, statement: str) -> None:
 @pytest.fixture
 def fresh_postgres(
     postgres_server: str, postgres_template: str, citus_workers: list[tuple[str, int]] | None
-) -> Callable[[], AbstractAsyncContextManager[str]]:
+) -> Fresh:
     """Makes fresh, migrated databases on PostgreSQL; on a Citus cluster distributed ones."""
 
     @asynccontextmanager
@@ -168,7 +172,7 @@ def fresh_postgres(
 
 
 @pytest.fixture
-async def postgres_url(fresh_postgres: Callable[[], AbstractAsyncContextManager[str]]) -> AsyncIterator[str]:
+async def postgres_url(fresh_postgres: Fresh) -> AsyncIterator[str]:
     """A fresh, migrated database on PostgreSQL; on a Citus cluster a distributed one."""
     async with fresh_postgres() as url:
         yield url
@@ -183,16 +187,10 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """A fresh, migrated database; the test runs once on each kind."""
-    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def fresh_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[str]]:
+def fresh_database(request: pytest.FixtureRequest, tmp_path: Path) -> Fresh:
     """Makes fresh, migrated databases of one kind; the test runs once on each kind."""
     if request.param == "postgresql":
-        made: Callable[[], AbstractAsyncContextManager[str]] = request.getfixturevalue("fresh_postgres")
+        made: Fresh = request.getfixturevalue("fresh_postgres")
         return made
     template: Path = request.getfixturevalue("sqlite_template")
 
@@ -203,6 +201,13 @@ def fresh_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[
         yield f"sqlite:///{path}"
 
     return fresh
+
+
+@pytest.fixture
+async def database_url(fresh_database: Fresh) -> AsyncIterator[str]:
+    """A fresh, migrated database; the test runs once on each kind."""
+    async with fresh_database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Self-healing, for weeks of business of which every 7th webhook was lost."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +8,7 @@ from tallystick.billing import Report
 from tallystick.billing.billing import HANDLED_EVENTS
 from tests.billing.business import Business, open_business
 from tests.billing.lifecycle import T0
+from tests.conftest import Fresh
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +39,7 @@ def assert_everything_happened(business: Business) -> None:
 
 @pytest.mark.parametrize("month", [1, 2])
 async def test_after_a_month_with_every_7th_webhook_lost_all_accounts_are_as_if_none_had_been(
-    fresh_database: Callable[[], AbstractAsyncContextManager[str]], month: int
+    fresh_database: Fresh, month: int
 ) -> None:
     async with fresh_database() as url, open_business(url, month, drop=False) as whole:
         await whole.go_on()

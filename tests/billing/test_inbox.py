@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stripe_sandbox import SandboxServer
 from stripe_sandbox.delivery import signature
 from tallystick.billing import EventStatus
 from tallystick.billing.errors import (
@@ -20,7 +21,8 @@ from tallystick.billing.errors import (
 from tallystick.billing.inbox import AT_ONCE, MOST_ATTEMPTS
 from tallystick.billing.stripe_api import BillingSettings
 from tallystick.billing.webhooks import verify
-from tests.billing.conftest import SECRET, Shop
+from tallystick.domain.catalogue import Catalogue
+from tests.billing.conftest import SECRET, Shop, make_shop
 from tests.conftest import FrozenClock
 
 EVENT = {
@@ -102,12 +104,20 @@ def test_s26_several_secrets_are_accepted_while_one_is_being_rolled() -> None:
         (*sign(b"[" * 100_000), NotAnEvent),
     ],
 )
-def test_s26_everything_else_is_refused_with_its_own_code(
-    body: bytes, header: str | None, error: type[WebhookRefused]
+async def test_s26_everything_else_is_refused_with_its_own_code(
+    database_url: str,
+    server: SandboxServer,
+    catalogue: Catalogue,
+    body: bytes,
+    header: str | None,
+    error: type[WebhookRefused],
 ) -> None:
-    with pytest.raises(error) as refused:
-        check(body, header)
-    assert "Nothing was changed" in refused.value.message
+    async with make_shop(database_url, catalogue, server, CLOCK) as shop:
+        with pytest.raises(error) as refused:
+            await shop.billing.receive_webhook(body, header)
+        assert "Nothing was changed" in refused.value.message
+        assert await shop.billing.latest_events(10) == []
+        assert [(seen.reason, seen.count) for seen in await shop.billing.refusals()] == [(error.code, 1)]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,6 @@ TALLYSTICK_LIVES multiplies how many there are, and makes them longer.
 import asyncio
 import os
 import random
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +18,7 @@ from hypothesis import strategies as st
 from tests.billing.lifecycle import T0
 from tests.billing.lives import HOW
 from tests.billing.worlds import Act, live, two_in_this_process
+from tests.conftest import Fresh
 
 CUSTOMERS = 15
 TIMES = int(os.environ.get("TALLYSTICK_LIVES", "1"))
@@ -130,9 +129,6 @@ def some_lives(chance: random.Random) -> list[list[Act]]:
     """What each of some customers does; three of them what chance makes too seldom."""
     told = [[("subscription", *act) for act in life] for life in chance.sample(SELDOM, 3)]
     return told + [any_life(chance) for _ in range(CUSTOMERS - len(told))]
-
-
-Fresh = Callable[[], AbstractAsyncContextManager[str]]
 
 
 async def live_in_this_process(fresh: Fresh, chance: random.Random) -> None:

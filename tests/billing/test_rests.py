@@ -4,13 +4,10 @@ much later.
 
 import asyncio
 import random
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +20,12 @@ from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import OpenAccount, Spend
 from tests.billing.conftest import Shop, make_shop
 from tests.billing.lifecycle import DECLINES_LATER, GOOD, PLANS, PLUS_YEAR, PRO, PRO_YEAR, T0, Life, living, on
+from tests.conftest import Fresh
 
 
 @pytest.fixture
-async def life(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
-    async with living(sqlite_url, monkeypatch) as life:
+async def life(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
+    async with living(database_url, monkeypatch) as life:
         yield life
 
 
@@ -35,14 +33,13 @@ Open = Callable[[], Awaitable[Shop]]
 
 
 @pytest.fixture
-async def another(life: Life, sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Open]:
+async def another(life: Life, fresh_database: Fresh) -> AsyncIterator[Open]:
     """Opens further installations, that hear of the same life when they are told."""
     async with AsyncExitStack() as stack:
 
         async def open_one() -> Shop:
-            path = Path(tempfile.mkdtemp(dir=tmp_path)) / "late.db"
-            shutil.copy(sqlite_template, path)
-            shop = await stack.enter_async_context(make_shop(f"sqlite:///{path}", PLANS, life.server, life.clock))
+            url = await stack.enter_async_context(fresh_database())
+            shop = await stack.enter_async_context(make_shop(url, PLANS, life.server, life.clock))
             await shop.ledger.submit(OpenAccount(account_id="acme", plan="free"))
             return shop
 
@@ -350,7 +347,7 @@ async def test_s16_a_rest_that_was_heard_in_time_takes_nothing_when_it_is_told_a
 
 
 async def test_s27_two_processes_that_find_a_rest_at_the_same_time_take_nothing_away_twice(
-    life: Life, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    life: Life, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await life.customer()
     await do(life, "a year")
@@ -366,7 +363,7 @@ async def test_s27_two_processes_that_find_a_rest_at_the_same_time_take_nothing_
         turn = turn_told(event)
         if turn is not None:
             await first._table.note(id, turn)
-    async with make_shop(sqlite_url, PLANS, life.server, life.clock) as other:
+    async with make_shop(database_url, PLANS, life.server, life.clock) as other:
         looking, submit = set[asyncio.Task[Any]](), other.ledger.submit
 
         async def submit_late(command: Any) -> Any:

@@ -1,9 +1,7 @@
 """S16, S27: two subscriptions of one account that both end within a month, heard of in their order and in reverse."""
 
-import shutil
 from collections.abc import AsyncIterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,23 +10,22 @@ from stripe_sandbox.billing import settings as billing_settings
 from tallystick.domain.commands import OpenAccount
 from tests.billing.conftest import Shop, make_shop
 from tests.billing.lifecycle import DECLINES_LATER, PLANS, PLUS_YEAR, PRO, Life, living, on
-from tests.conftest import PLUS_PRICE
+from tests.conftest import PLUS_PRICE, Fresh
 
 PRICES = {"pro": PRO, "plus": PLUS_PRICE}
 FIRST, SECOND = (on(2026, 1, 31), on(2026, 2, 28)), (on(2026, 2, 5), on(2026, 3, 5))
 
 
 @pytest.fixture
-async def life(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
-    async with living(sqlite_url, monkeypatch) as life:
+async def life(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
+    async with living(database_url, monkeypatch) as life:
         yield life
 
 
 @pytest.fixture
-async def late(life: Life, sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Shop]:
+async def late(life: Life, fresh_database: Fresh) -> AsyncIterator[Shop]:
     """Another installation, that hears of the same life when all of it is over."""
-    shutil.copy(sqlite_template, tmp_path / "late.db")
-    async with make_shop(f"sqlite:///{tmp_path}/late.db", PLANS, life.server, life.clock) as shop:
+    async with fresh_database() as url, make_shop(url, PLANS, life.server, life.clock) as shop:
         await shop.ledger.submit(OpenAccount(account_id="acme", plan="free"))
         yield shop
 
