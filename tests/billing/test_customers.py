@@ -91,6 +91,24 @@ async def test_s15_the_same_person_twice_is_one_account(shop: Shop) -> None:
     assert subscription.account_id == "acme"
 
 
+async def test_s15_s16_of_two_customers_that_are_one_person_each_takes_its_own_with_it_when_it_is_deleted(
+    shop: Shop,
+) -> None:
+    await shop.open(plan="free")
+    started = await shop.billing.start_plan_checkout("acme", plan="plus")
+    assert await shop.pay(started.url) == 303
+    await shop.deliver()
+    first = await customer_of(shop)
+    double = await subscribe_double(shop, account_id="acme")
+    await shop.buy()
+    await shop.deliver()
+    for gone, plan in ((double, "plus"), (first, "free")):
+        await shop.stripe.v1.customers.delete_async(gone)
+        await shop.deliver()
+        account = await shop.account()
+        assert (account.plan, account.monthly, account.bonus) == (plan, 500, 200)
+
+
 async def test_a_customer_that_becomes_ours_brings_its_subscription(shop: Shop) -> None:
     await shop.open(plan="free")
     customer = await subscribe_double(shop)

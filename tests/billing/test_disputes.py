@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stripe_sandbox import agenda, disputes
-from tallystick.billing import Purchase
+from tallystick.billing import EventStatus, Purchase
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import Spend
 from tests.billing.conftest import Shop
@@ -133,3 +133,16 @@ async def test_s25_an_early_fraud_warning_takes_nothing_and_an_operator_sees_it(
     assert [p.dispute for p in await shop.billing.disputed_purchases(10)] == ["early_fraud_warning"]
     await shop.billing.refund(purchase.id, key="early")
     assert await state(shop) == (0, 0, 0)
+
+
+async def test_s25_an_early_fraud_warning_that_is_closed_of_its_own_takes_nothing(shop: Shop) -> None:
+    await buy(shop, WARNED)
+    (warning,) = shop.sandbox.store.newest_first("radar.early_fraud_warning")
+    shop.sandbox.changed("radar.early_fraud_warning.updated", warning, actionable=False)
+    await shop.deliver()
+    (told,) = await shop.billing.latest_events(10, type="radar.early_fraud_warning.updated")
+    assert told.status is EventStatus.IGNORED
+    assert await state(shop) == (200, 0, 0)
+    assert (await shop.account()).available == 225
+    # That there was one is what an operator goes on seeing.
+    assert [p.dispute for p in await shop.billing.disputed_purchases(10)] == ["early_fraud_warning"]
