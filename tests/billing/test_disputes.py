@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stripe_sandbox import agenda, disputes
+from stripe_sandbox import agenda, disputes, refunds
 from tallystick.billing import EventStatus, Purchase
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import Spend
@@ -105,6 +105,22 @@ async def test_s25_a_dispute_after_a_refund_is_restored_net_of_it(shop: Shop) ->
     assert await state(shop) == (0, 0, 0)
     await answer(shop, purchase, "winning_evidence")
     assert await state(shop) == (100, 0, 0)
+
+
+async def test_s23_the_history_says_of_a_refund_what_became_of_it_whatever_became_of_a_dispute(shop: Shop) -> None:
+    purchase = await buy(shop, INQUIRY)
+    params: Any = {"payment_intent": purchase.payment_intent_id, "amount": 300}
+    refund = await shop.stripe.v1.refunds.create_async(params)
+    await shop.deliver()
+    await answer(shop, purchase, "winning_evidence")
+    refunds.fail(shop.sandbox, refund.id)
+    await shop.deliver()
+    assert await state(shop) == (200, 0, 0)
+    moved = [entry for entry in reversed(await shop.ledger.entries("acme")) if entry.amount]
+    assert [(entry.kind, entry.amount, entry.reason) for entry in moved][-2:] == [
+        (EntryKind.CLAWED_BACK, -100, "3.00 USD of 5.99 USD refunded"),
+        (EntryKind.RESTORED, 100, "A refund did not arrive and was undone"),
+    ]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -139,7 +139,7 @@ class Clawbacks:
                     total=total,
                     version=look.looks,
                     frozen=payment.undecided,
-                    reason=_reason(known, total, payment),
+                    reason=_reason(look, known, total, payment),
                     reference=look.id,
                 )
             )
@@ -158,18 +158,25 @@ def _is_withdrawn(dispute: dict[str, Any]) -> bool:
     return moved < 0
 
 
-def _reason(known: Clawback, total: int, payment: Payment) -> str:
-    """What the customer's history says about it."""
-    refunded = Money(payment.refunded, payment.currency)
-    match payment.standing:
+def _reason(look: Purchase, known: Clawback, total: int, payment: Payment) -> str:
+    """What the customer's history says about it: of what has changed since the last look, which `look` remembers."""
+    only_refunds = payment.standing == look.dispute and payment.refunded != look.refunded_minor
+    said = None if only_refunds else _reason_of_dispute(known, total, payment.standing)
+    if said is not None:
+        return said
+    if total < known.total:
+        return "A refund did not arrive and was undone"
+    return f"{Money(payment.refunded, payment.currency)} of {Money(payment.paid, payment.currency)} refunded"
+
+
+def _reason_of_dispute(known: Clawback, total: int, standing: str | None) -> str | None:
+    match standing:
         case "won" | "warning_closed" if total <= known.total:
             return "The dispute of this payment was decided in our favour"
         case "lost":
             return "The dispute of this payment was lost"
         case "prevented" if total >= known.total:
             return "The bank gave this payment back before it was disputed"
-        case standing if standing is not None and standing in UNDECIDED:
+        case _ if standing in UNDECIDED:
             return "The bank disputes this payment"
-    if total < known.total:
-        return "A refund did not arrive and was undone"
-    return f"{refunded} of {Money(payment.paid, payment.currency)} refunded"
+    return None
