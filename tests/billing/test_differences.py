@@ -1,0 +1,128 @@
+"""Differences that come about seldom: what has to happen for them, what the report says, and what repairs them.
+
+Stripe keeps its events for 30 days. Here it keeps none, so that each is found by what it is about.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from stripe_sandbox import disputes, refunds
+from tallystick.billing import PurchaseStatus, Report
+from tallystick.billing.differences import Difference, Kind
+from tallystick.billing.stripe_api import StripeApi
+from tallystick.database.tables import purchases
+from tests.billing.conftest import Shop
+from tests.billing.lifecycle import Life, living
+
+
+@pytest.fixture(autouse=True)
+def _without_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = StripeApi.page
+
+    async def forgetful(self: StripeApi, of: str, params: dict[str, Any], after: str | None) -> Any:
+        return ([], None) if of == "events" else await page(self, of, params, after)
+
+    monkeypatch.setattr(StripeApi, "page", forgetful)
+    monkeypatch.setattr("tallystick.billing.reconciliation.CALLS_PER_SECOND", 10_000)
+
+
+@pytest.fixture
+async def life(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
+    async with living(database_url, monkeypatch) as life:
+        yield life
+
+
+async def heal(shop: Shop) -> Report:
+    return await shop.billing.reconcile(apply=True)
+
+
+async def only_difference(shop: Shop) -> Difference:
+    """The one that is found without repairing anything; every credit is explained by it."""
+    report = await shop.billing.reconcile()
+    (difference,) = report.left
+    assert report.unexplained == 0
+    return difference
+
+
+async def assert_repaired(shop: Shop, difference: Difference) -> None:
+    assert difference.is_safe
+    report = await heal(shop)
+    assert (report.repaired, report.left, report.unexplained) == ([difference], [], 0)
+    report = await heal(shop)
+    assert (report.repaired, report.is_healthy) == ([], True)
+    await shop.assert_proven()
+
+
+async def test_wrong_allowance_is_what_a_renewal_comes_to_that_nobody_told_us_of(life: Life) -> None:
+    await life.subscribe()
+    await life.pass_until(2026, 3, 5, deliver=False)
+    life.events()
+    await life.shows("plus", 0, "active")
+    invoice = life.sandbox.store.newest_first("invoice")[0]
+    difference = await only_difference(life)
+    assert (difference.kind, difference.subject) == (Kind.WRONG_ALLOWANCE, life.newest()["id"])
+    assert difference.what == f"The ledger has nothing of invoice:{invoice['id']}:plus."
+    await assert_repaired(life, difference)
+    await life.shows("plus", 500, "active")
+
+
+async def test_clawback_without_refund_is_what_a_refund_comes_to_that_failed_unheard(shop: Shop) -> None:
+    purchase = await paid(shop)
+    refund = refunds.create(shop.sandbox, {"payment_intent": purchase, "amount": 300})
+    await shop.deliver()
+    assert (await shop.account()).bonus == 100
+    refunds.fail(shop.sandbox, refund["id"])
+    difference = await only_difference(shop)
+    assert (difference.kind, difference.subject, difference.credits) == (Kind.CLAWBACK_WITHOUT_REFUND, purchase, 100)
+    assert difference.what == "100 of its credits were taken back, and only 0 are to be."
+    await assert_repaired(shop, difference)
+    assert (await shop.account()).bonus == 200
+
+
+async def test_clawback_without_refund_is_what_a_dispute_comes_to_that_was_won_unheard(shop: Shop) -> None:
+    purchase = await paid(shop)
+    dispute = disputes.open(shop.sandbox, purchase)
+    await shop.deliver()
+    assert (await shop.account()).bonus == 0
+    disputes.win(shop.sandbox, dispute["id"])
+    difference = await only_difference(shop)
+    assert (difference.kind, difference.credits) == (Kind.CLAWBACK_WITHOUT_REFUND, 200)
+    await assert_repaired(shop, difference)
+    assert (await shop.account()).bonus == 200
+
+
+@pytest.mark.parametrize(
+    ("is_paid", "credits", "suggestion"),
+    [
+        (True, 200, "tallystick credits grant acme 200 --reason 'Purchase {id}'"),
+        (False, 0, "tallystick credits show acme"),
+    ],
+)
+async def test_credited_without_entry_is_what_a_purchase_comes_to_that_was_marked_by_hand(
+    shop: Shop, is_paid: bool, credits: int, suggestion: str
+) -> None:
+    await shop.open()
+    id = (await shop.billing.start_pack_checkout("acme")).purchase_id
+    if is_paid:
+        # Goes on with the checkout that is open.
+        assert (await shop.buy()).id == id
+    await shop.sql(update(purchases).where(purchases.c.id == id).values(status=PurchaseStatus.CREDITED))
+    difference = await only_difference(shop)
+    assert (difference.kind, difference.subject) == (Kind.CREDITED_WITHOUT_ENTRY, id)
+    assert (difference.credits, difference.suggestion) == (credits, suggestion.format(id=id))
+    # Whether it is to be credited is for an operator to say.
+    assert not difference.is_safe
+    report = await heal(shop)
+    assert (report.repaired, report.left, report.unexplained) == ([], [difference], 0)
+    assert (await shop.account()).bonus == 0
+
+
+async def paid(shop: Shop) -> str:
+    """A credited purchase; its payment intent."""
+    await shop.open()
+    purchase = await shop.buy()
+    await shop.deliver()
+    return str((await shop.billing.purchase("acme", purchase.id)).payment_intent_id)
