@@ -3,7 +3,7 @@ decides what arrives, how often and in which order."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,7 @@ from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
 from tests.conftest import PACK_PRICE, PLUS_PRICE
 from tests.sandbox.conftest import CARD, make_client
+from tests.transactions import Watch, watch
 
 SECRET = "whsec_test"
 BANK = {"payment_method": "bank", "email": "a@example.com", "name": "A"}
@@ -91,6 +92,14 @@ class Shop:
 
     async def assert_proven(self) -> None:
         assert (await verify(self.ledger)).differences == []
+
+
+@pytest.fixture(autouse=True)
+def transactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    """Stripe is never called within a transaction: this holds in every test."""
+    watched = watch(monkeypatch)
+    yield watched
+    assert watched.within == []
 
 
 @pytest.fixture

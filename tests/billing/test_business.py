@@ -9,6 +9,7 @@ from tallystick.billing.billing import HANDLED_EVENTS
 from tests.billing.business import Business, open_business
 from tests.billing.lifecycle import T0
 from tests.conftest import Fresh
+from tests.transactions import Watch
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def assert_everything_happened(business: Business) -> None:
 
 @pytest.mark.parametrize("month", [1, 2])
 async def test_after_a_month_with_every_7th_webhook_lost_all_accounts_are_as_if_none_had_been(
-    fresh_database: Fresh, month: int
+    fresh_database: Fresh, transactions: Watch, month: int
 ) -> None:
     async with fresh_database() as url, open_business(url, month, drop=False) as whole:
         await whole.go_on()
@@ -55,6 +56,8 @@ async def test_after_a_month_with_every_7th_webhook_lost_all_accounts_are_as_if_
         assert len(report.repaired) == len(holed.told) // 7
         assert await holed.states() == expected
         await assert_nothing_is_left(holed)
+    # In all of that Stripe was never called within a transaction.
+    assert (transactions.calls > 1_000, transactions.transactions > 1_000, transactions.within) == (True, True, [])
 
 
 async def assert_nothing_is_left(business: Business) -> None:
