@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from stripe_sandbox import disputes, refunds
+from stripe_sandbox import checkout, disputes, refunds
 from tallystick.billing import PurchaseStatus, Report
 from tallystick.billing.differences import Difference, Kind
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.database.tables import purchases
-from tests.billing.conftest import Shop
+from tests.billing.conftest import BANK, Shop
 from tests.billing.lifecycle import Life, living
 
 
@@ -118,6 +118,42 @@ async def test_credited_without_entry_is_what_a_purchase_comes_to_that_was_marke
     report = await heal(shop)
     assert (report.repaired, report.left, report.unexplained) == ([], [difference], 0)
     assert (await shop.account()).bonus == 0
+
+
+async def test_not_closed_is_what_a_bank_payment_comes_to_that_nobody_told_us_of(shop: Shop) -> None:
+    await shop.open()
+    purchase = await shop.buy(form=BANK)
+    difference = await only_difference(shop)
+    assert (difference.kind, difference.subject) == (Kind.NOT_CLOSED, purchase.checkout_session_id)
+    assert difference.what == "It is open here and complete at Stripe."
+    await assert_repaired(shop, difference)
+    pending = await shop.billing.purchase("acme", purchase.id)
+    assert pending.status is PurchaseStatus.PENDING
+    checkout.settle_bank_payment(shop.sandbox, str(pending.payment_intent_id), succeeds=False)
+    difference = await only_difference(shop)
+    assert difference.what == "It is pending here, and its payment is not coming any more."
+    await assert_repaired(shop, difference)
+    assert (await shop.billing.purchase("acme", purchase.id)).status is PurchaseStatus.FAILED
+
+
+async def test_purchase_out_of_date_is_what_a_dispute_comes_to_that_was_lost_unheard(shop: Shop) -> None:
+    purchase = await paid(shop)
+    dispute = disputes.open(shop.sandbox, purchase)
+    await shop.deliver()
+    disputes.lose(shop.sandbox, dispute["id"])
+    difference = await only_difference(shop)
+    assert (difference.kind, difference.subject, difference.credits) == (Kind.PURCHASE_OUT_OF_DATE, purchase, 0)
+    await assert_repaired(shop, difference)
+    assert [p.dispute for p in await shop.billing.purchases("acme")] == ["lost"]
+
+
+async def test_purchase_out_of_date_is_what_an_unheard_refund_comes_to_that_is_worth_no_credit(shop: Shop) -> None:
+    purchase = await paid(shop)
+    refunds.create(shop.sandbox, {"payment_intent": purchase, "amount": 1})
+    difference = await only_difference(shop)
+    assert (difference.kind, difference.credits) == (Kind.PURCHASE_OUT_OF_DATE, 0)
+    await assert_repaired(shop, difference)
+    assert [p.refunded_minor for p in await shop.billing.purchases("acme")] == [1]
 
 
 async def paid(shop: Shop) -> str:

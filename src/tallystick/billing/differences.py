@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from tallystick.billing.clawbacks import Payment
-from tallystick.billing.fulfilment import PAID
+from tallystick.billing.fulfilment import PAID, is_not_coming
 from tallystick.billing.purchases import Purchase, PurchaseStatus
 from tallystick.billing.subscriptions import Standing
 from tallystick.domain.account import Clawback
@@ -31,6 +31,7 @@ class Kind(StrEnum):
     CLAWBACK_WITHOUT_REFUND = "clawback_without_refund"
     DISPUTE_NOT_FROZEN = "dispute_not_frozen"
     FROZEN_WITHOUT_DISPUTE = "frozen_without_dispute"
+    PURCHASE_OUT_OF_DATE = "purchase_out_of_date"
     WRONG_PLAN = "wrong_plan"
     WRONG_ALLOWANCE = "wrong_allowance"
     SUBSCRIPTION_OUT_OF_DATE = "subscription_out_of_date"
@@ -45,6 +46,7 @@ SAFE = frozenset(
         Kind.CLAWBACK_WITHOUT_REFUND,
         Kind.DISPUTE_NOT_FROZEN,
         Kind.FROZEN_WITHOUT_DISPUTE,
+        Kind.PURCHASE_OUT_OF_DATE,
         Kind.WRONG_PLAN,
         Kind.WRONG_ALLOWANCE,
         Kind.SUBSCRIPTION_OUT_OF_DATE,
@@ -90,8 +92,14 @@ def is_paid(session: dict[str, Any]) -> bool:
     return session["status"] == "complete" and session["payment_status"] in PAID
 
 
+def waits(session: dict[str, Any]) -> bool:
+    """Whether a checkout session was completed and waits, or has waited in vain, for its payment (S21)."""
+    return session["status"] == "complete" and session["payment_status"] not in PAID
+
+
 def of_session(session: dict[str, Any], purchase: Purchase | None, books: Books | None) -> Difference | None:
-    """What a checkout session of a pack and our purchase say otherwise of each other, or None."""
+    """What a checkout session of a pack, with its payment if it waits for one, and our purchase say otherwise of each
+    other, or None."""
     if purchase is None or books is None:
         return _of_unknown_session(session)
     paid = is_paid(session)
@@ -110,11 +118,20 @@ def of_session(session: dict[str, Any], purchase: Purchase | None, books: Books 
     if paid and granted != purchase.credits:
         what = f"{granted:,} credits were added for {purchase.credits:,} that were bought."
         return _for_operator(Kind.CREDITED_ANOTHER_AMOUNT, purchase, what, purchase.credits - granted)
-    closed = session["status"] == "expired" and not purchase.is_settled
-    if closed or (paid and purchase.status is not PurchaseStatus.CREDITED):
+    if _has_gone_on(session, purchase) or (paid and purchase.status is not PurchaseStatus.CREDITED):
         what = f"It is {purchase.status.replace('_', ' ')} here and {session['status']} at Stripe."
         return Difference(Kind.NOT_CLOSED, session["id"], purchase.account_id, what)
+    if purchase.status is PurchaseStatus.PENDING and is_not_coming(session):
+        what = "It is pending here, and its payment is not coming any more."
+        return Difference(Kind.NOT_CLOSED, session["id"], purchase.account_id, what)
     return None
+
+
+def _has_gone_on(session: dict[str, Any], purchase: Purchase) -> bool:
+    """Whether a checkout that is under way here is over at Stripe, or waits for its payment there."""
+    if session["status"] == "expired":
+        return not purchase.is_settled
+    return session["status"] == "complete" and purchase.status is PurchaseStatus.OPEN
 
 
 def _of_unknown_session(session: dict[str, Any]) -> Difference | None:
@@ -152,6 +169,8 @@ def of_payment(payment: Payment, purchase: Purchase, books: Books) -> Difference
         return difference(
             Kind.FROZEN_WITHOUT_DISPUTE, "No dispute is open, and what is left of the credits is frozen."
         )
+    if (purchase.refunded_minor, purchase.dispute) != (payment.refunded, payment.standing):
+        return difference(Kind.PURCHASE_OUT_OF_DATE, "What we show of it is not what Stripe says any more.")
     return None
 
 

@@ -87,7 +87,7 @@ class Fulfilment:
                 leaving=[PurchaseStatus.OPEN],
                 payment_intent_id=_intent_id(session),
             )
-            if (session["payment_intent"] or {}).get("status") in _NOT_COMING:
+            if is_not_coming(session):
                 return await self._fail(purchase)
         return purchase
 
@@ -190,6 +190,11 @@ class Fulfilment:
                 credits=credits,
             )
         return credited
+
+
+def is_not_coming(session: dict[str, Any]) -> bool:
+    """Whether the payment of a completed session, which has to be in it, is waited for in vain (S21)."""
+    return (session["payment_intent"] or {}).get("status") in _NOT_COMING
 
 
 def _intent_id(session: dict[str, Any]) -> str | None:

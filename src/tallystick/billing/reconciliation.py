@@ -156,7 +156,7 @@ class Reconciliation:
             case "events":
                 return lambda: self._event(subject), lambda: self._receive(subject)
             case "sessions":
-                return lambda: self._session(subject), lambda: self._fulfil(subject["id"], report)
+                return lambda: self._listed(subject, report), lambda: self._fulfil(subject["id"], report)
             case "subscriptions":
                 return lambda: self._subscription(subject, report), lambda: self._sync(subject, report)
             case "purchases":
@@ -188,6 +188,13 @@ class Reconciliation:
             pass
 
     # Purchases
+
+    async def _listed(self, session: dict[str, Any], report: Report) -> _Found:
+        """A session as it was listed, which does not say how a payment stands that it waits for."""
+        if not differences.waits(session):
+            return await self._session(session)
+        await self._call(report)
+        return await self._session(await self._api.session(session["id"]))
 
     async def _session(self, session: dict[str, Any]) -> _Found:
         purchase = await self._purchases.of_session(session["id"])
