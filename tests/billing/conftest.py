@@ -16,6 +16,7 @@ from sqlalchemy import Executable, text
 from stripe_sandbox import Sandbox, SandboxServer
 from stripe_sandbox.delivery import signature
 from tallystick.billing import Billing, BillingSettings, Purchase
+from tallystick.billing.stripe_api import StripeApi
 from tallystick.clock import Clock, system_clock
 from tallystick.database.engine import Database
 from tallystick.domain.account import Account
@@ -153,6 +154,16 @@ async def server() -> AsyncIterator[SandboxServer]:
 @pytest.fixture
 def client(server: SandboxServer) -> stripe.StripeClient:
     return make_client(server.url)
+
+
+def forget_events(patch: pytest.MonkeyPatch) -> None:
+    """Let Stripe have no events to list, as it has none that are older than 30 days."""
+    page = StripeApi.page
+
+    async def forgetful(self: StripeApi, of: str, params: dict[str, Any], after: str | None) -> Any:
+        return ([], None) if of == "events" else await page(self, of, params, after)
+
+    patch.setattr(StripeApi, "page", forgetful)
 
 
 def seed(sandbox: Sandbox) -> None:

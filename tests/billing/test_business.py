@@ -6,7 +6,9 @@ import pytest
 
 from tallystick.billing import Report
 from tallystick.billing.billing import HANDLED_EVENTS
+from tallystick.billing.differences import Kind
 from tests.billing.business import Business, open_business
+from tests.billing.conftest import forget_events
 from tests.billing.lifecycle import T0
 from tests.conftest import Fresh
 from tests.transactions import Watch
@@ -38,10 +40,17 @@ def assert_everything_happened(business: Business) -> None:
     }
 
 
-@pytest.mark.parametrize("month", [1, 2])
+@pytest.mark.parametrize(("month", "is_forgotten"), [(1, False), (2, True)], ids=["told", "forgotten"])
 async def test_after_a_month_with_every_7th_webhook_lost_all_accounts_are_as_if_none_had_been(
-    fresh_database: Fresh, transactions: Watch, month: int
+    fresh_database: Fresh,
+    transactions: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    month: int,
+    is_forgotten: bool,
 ) -> None:
+    """Whether Stripe tells its events once more, or has forgotten them."""
+    if is_forgotten:
+        forget_events(monkeypatch)
     async with fresh_database() as url, open_business(url, month, drop=False) as whole:
         await whole.go_on()
         expected = await whole.states()
@@ -53,7 +62,11 @@ async def test_after_a_month_with_every_7th_webhook_lost_all_accounts_are_as_if_
         assert await holed.states() != expected
         report = await heal(holed)
         assert (report.left, report.unexplained) == ([], 0)
-        assert len(report.repaired) == len(holed.told) // 7
+        found = {difference.kind for difference in report.repaired}
+        if is_forgotten:
+            assert {Kind.PAID_NOT_CREDITED, Kind.NOT_CLOSED} <= found
+        else:
+            assert (found, len(report.repaired)) == ({Kind.EVENT_NOT_RECEIVED}, len(holed.told) // 7)
         assert await holed.states() == expected
         await assert_nothing_is_left(holed)
     # In all of that Stripe was never called within a transaction.

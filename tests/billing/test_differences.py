@@ -4,7 +4,6 @@ Stripe keeps its events for 30 days. Here it keeps none, so that each is found b
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -12,20 +11,14 @@ from sqlalchemy import update
 from stripe_sandbox import checkout, disputes, refunds
 from tallystick.billing import PurchaseStatus, Report
 from tallystick.billing.differences import Difference, Kind
-from tallystick.billing.stripe_api import StripeApi
 from tallystick.database.tables import purchases
-from tests.billing.conftest import BANK, Shop
+from tests.billing.conftest import BANK, Shop, forget_events
 from tests.billing.lifecycle import Life, living
 
 
 @pytest.fixture(autouse=True)
 def _without_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = StripeApi.page
-
-    async def forgetful(self: StripeApi, of: str, params: dict[str, Any], after: str | None) -> Any:
-        return ([], None) if of == "events" else await page(self, of, params, after)
-
-    monkeypatch.setattr(StripeApi, "page", forgetful)
+    forget_events(monkeypatch)
     monkeypatch.setattr("tallystick.billing.reconciliation.CALLS_PER_SECOND", 10_000)
 
 
