@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tallystick.cli.running import EXIT_REFUSED
+from tallystick.cli.tables import print_table
 from tallystick.clock import system_clock
 from tallystick.config import environment, load_ledger_settings
 from tallystick.database.schema import require_current
@@ -140,7 +141,7 @@ def _print_account(account: Account) -> None:
     resets_at = account.resets_at(system_clock())
     numbers = (account.monthly, account.bonus, account.held, account.available, account.debt)
     table.add_row(*(f"{n:,}" for n in numbers), "" if resets_at is None else f"{resets_at:%Y-%m-%d %H:%M}")
-    Console().print(table)
+    print_table(table)
 
 
 def _print_entries(entries: list[Entry]) -> None:
@@ -159,4 +160,4 @@ def _print_entries(entries: list[Entry]) -> None:
             entry.reason,
             f"{entry.effective_at:%Y-%m-%d %H:%M:%S}",
         )
-    Console().print(table)
+    print_table(table)

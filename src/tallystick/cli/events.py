@@ -15,6 +15,7 @@ from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
 from tallystick.cli.running import EXIT_REFUSED, exits_cleanly
 from tallystick.cli.since import read_since, since_option
+from tallystick.cli.tables import print_table, text_console
 from tallystick.domain.errors import InvalidInput
 
 app = typer.Typer(
@@ -117,7 +118,7 @@ async def _replay(event_ids: list[str], *, parked: bool, as_json: bool) -> int:
 def _print(events: list[StoredEvent]) -> None:
     table = Table()
     for name in ("event", "type", "state", "tries", "account", "received (UTC)", "last error"):
-        table.add_column(name, overflow="fold", justify="right" if name == "tries" else "left")
+        table.add_column(name, justify="right" if name == "tries" else "left")
     for event in events:
         table.add_row(
             event.id,
@@ -128,25 +129,25 @@ def _print(events: list[StoredEvent]) -> None:
             f"{event.received_at:%Y-%m-%d %H:%M:%S}",
             event.last_error or "",
         )
-    Console(markup=False).print(table)
+    print_table(table)
 
 
 def _print_refused(refused: list[Refused], when: str) -> None:
     table = Table(title=f"Refused at the door {when}; only signed ones are listed above", title_justify="left")
     for name in ("reason", "how often", "last (UTC)", "what it means"):
-        table.add_column(name, overflow="fold", justify="right" if name == "how often" else "left")
+        table.add_column(name, justify="right" if name == "how often" else "left")
     for each in refused:
         table.add_row(each.reason, f"{each.count:,}", f"{each.last_at:%Y-%m-%d %H:%M:%S}", each.meaning)
-    Console(markup=False).print(table)
+    print_table(table)
 
 
 def _print_story(story: EventStory) -> None:
-    console = Console(markup=False, highlight=False)
-    table = Table(title=f"Event {story.event.id}", title_justify="left", show_header=False)
+    console = text_console()
+    table = Table("", "", title=f"Event {story.event.id}", title_justify="left", show_header=False)
     for name, value in _facts(story):
         if value:
             table.add_row(name, str(value))
-    console.print(table)
+    print_table(table)
     if story.entries:
         console.print(f"In the ledger of {story.event.account_id}, newest first:")
     for entry in story.entries:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tallystick.api_keys import ApiKey, ApiKeys, to_scopes
 from tallystick.cli.accounts import print_json
+from tallystick.cli.tables import print_table
 from tallystick.clock import system_clock
 from tallystick.config import environment, load_ledger_settings
 from tallystick.database.engine import Database
@@ -58,7 +59,7 @@ async def show_all(*, as_json: bool) -> None:
         state = "revoked" if key.revoked_at else "valid"
         used = _day(key.last_used_at) if key.last_used_at else "never"
         table.add_row(key.id, key.name, key.prefix + "…", scopes, _day(key.created_at), used, state)
-    Console().print(table)
+    print_table(table)
 
 
 async def revoke(id: str) -> None:

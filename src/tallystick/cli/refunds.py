@@ -9,6 +9,7 @@ from rich.table import Table
 from tallystick.billing import Refund, RefundQuote
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
+from tallystick.cli.tables import print_table
 from tallystick.domain.amounts import Money
 from tallystick.domain.errors import InvalidMoney
 
@@ -66,7 +67,7 @@ def _print(quote: RefundQuote) -> None:
         ("of these used already, so owed", f"{quote.debt:,}"),
     ):
         table.add_row(name, str(value))
-    Console().print(table)
+    print_table(table)
 
 
 def _plain(quote: RefundQuote) -> dict[str, object]:

@@ -1,0 +1,40 @@
+"""How commands print tables: nothing is cut or broken, so that ids can be copied and programs find whole lines."""
+
+from rich.console import Console
+from rich.table import Table
+
+NO_TERMINAL = 100_000
+"""The width of what is no terminal: files and programs take lines of any length."""
+
+
+def text_console() -> Console:
+    """Standard output for plain text, folded at the width of a terminal and nowhere else."""
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = NO_TERMINAL
+    return console
+
+
+def print_table(table: Table) -> None:
+    """Print a table of text, or each row as a list of its own where the terminal is too narrow for a table."""
+    console = text_console()
+    anyhow = console.options.update_width(NO_TERMINAL)
+    if console.measure(table, options=anyhow).maximum <= console.width:
+        console.print(table)
+    else:
+        _print_rows(console, table)
+
+
+def _print_rows(console: Console, table: Table) -> None:
+    names = [str(column.header) for column in table.columns]
+    width = max(map(len, names))
+    if table.title:
+        console.print(str(table.title), soft_wrap=True)
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        if not table.show_header:
+            console.print(*row, sep="  ", soft_wrap=True)
+            continue
+        for name, cell in zip(names, row, strict=True):
+            if cell:
+                console.print(f"{name:<{width}}  {cell}", soft_wrap=True)
+        console.print()
