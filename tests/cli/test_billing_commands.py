@@ -64,7 +64,7 @@ async def test_a_missed_payment_is_found_then_repaired_and_the_report_ends_with_
     shop: Shop, command: Command
 ) -> None:
     await shop.open()
-    await shop.buy()
+    purchase = await shop.buy()
     found = await command("reconcile", "--json")
     report = json.loads(found.stdout)
     assert (found.returncode, report["expected_credits"], report["booked_credits"]) == (1, 200, 0)
@@ -73,6 +73,9 @@ async def test_a_missed_payment_is_found_then_repaired_and_the_report_ends_with_
     repaired = await command("reconcile", "--apply")
     assert repaired.returncode == 0
     assert "Unexplained difference: 0 credits." in repaired.stdout
+    assert "--apply" not in repaired.stdout
+    (credited,) = (line for line in repaired.stdout.splitlines() if "checkout.session.completed" in line)
+    assert {"acme", "+200", purchase.checkout_session_id} <= set(credited.replace(",", " ").split())
     assert (await shop.account()).bonus == 200
     healthy = json.loads((await command("reconcile", "--json")).stdout)
     assert (healthy["unexplained_credits"], healthy["left"]) == (0, [])

@@ -105,7 +105,9 @@ class Billing:
             self._subscriptions,
             self._inbox,
             self._events,
+            self._desk,
             self._walks,
+            clock,
         )
 
     async def close(self) -> None:

@@ -59,8 +59,9 @@ SAFE = frozenset(
 class Difference:
     """One difference. `subject` is the object at Stripe, or the purchase or account, that it is about.
 
-    `credits` is by how many credits the ledger has too few, negative for too many. `suggestion` is a
-    command for an operator, empty when the difference is safe to repair.
+    `credits` is by how many credits the ledger has too few, negative for too many; of an event that was not received,
+    and whose account, that is known once it is repaired. `suggestion` is a command for an operator, empty when the
+    difference is safe to repair.
     """
 
     kind: Kind

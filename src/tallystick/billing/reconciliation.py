@@ -7,7 +7,7 @@ time as a webhook, is done once. Works page by page and keeps its place, so an i
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from tallystick.billing import differences
 from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.differences import Books, Difference, Kind
 from tallystick.billing.errors import StripeRejected
+from tallystick.billing.event_desk import EventDesk
 from tallystick.billing.event_records import EventRecords
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import Inbox
@@ -26,6 +27,7 @@ from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscriptions import Subscriptions
 from tallystick.billing.walks import Walk, Walks
 from tallystick.billing.webhooks import VerifiedEvent
+from tallystick.clock import Clock
 from tallystick.ledger import Ledger
 
 PAGE = 100
@@ -69,7 +71,9 @@ class Reconciliation:
         subscriptions: Subscriptions,
         inbox: Inbox,
         events: EventRecords,
+        desk: EventDesk,
         walks: Walks,
+        clock: Clock,
     ) -> None:
         self._api = api
         self._ledger = ledger
@@ -79,7 +83,9 @@ class Reconciliation:
         self._subscriptions = subscriptions
         self._inbox = inbox
         self._events = events
+        self._desk = desk
         self._walks = walks
+        self._clock = clock
 
     async def run(self, walk: Walk, *, max_calls: int = MAX_CALLS, watch: Watch = lambda *_: None) -> Report:
         """Go on with `walk` until it is done, or has made `max_calls` calls. Keeps its place after every page.
@@ -136,9 +142,11 @@ class Reconciliation:
         found = await look()
         difference = found.difference
         if difference is not None and difference.is_safe and report.applied:
+            began = self._clock()
             await repair()
             found = await look()
             if found.difference is None:
+                difference = await self._with_what_followed(difference, began)
                 report.repaired.append(difference)
                 log.info(
                     "repaired", kind=difference.kind, subject=difference.subject, account_id=difference.account_id
@@ -186,6 +194,15 @@ class Reconciliation:
         await self._inbox.store(VerifiedEvent(event["id"], event["type"], event.get("api_version"), payload))
         while await self._inbox.work():
             pass
+
+    async def _with_what_followed(self, repaired: Difference, began: datetime) -> Difference:
+        """The same with the account and the credits that an event which was worked since then turned out to be about."""
+        if repaired.kind is not Kind.EVENT_NOT_RECEIVED:
+            return repaired
+        story = await self._desk.story(repaired.subject)
+        # Another event about the same thing may have led to its entries before.
+        credits = sum(entry.amount for entry in story.entries if entry.recorded_at >= began)
+        return replace(repaired, account_id=story.event.account_id, credits=credits)
 
     # Purchases
 

@@ -10,6 +10,9 @@ from tallystick.billing import Difference, Report
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
 from tallystick.cli.running import EXIT_REFUSED
+from tallystick.cli.tables import print_table, text_console
+
+REPAIR = "tallystick reconcile --apply"
 
 
 async def reconcile(*, since: datetime | None, apply: bool, max_calls: int | None, as_json: bool) -> int:
@@ -36,29 +39,31 @@ async def reconcile(*, since: datetime | None, apply: bool, max_calls: int | Non
 
 
 def _print(report: Report) -> None:
-    console = Console(highlight=False)
-    _differences(console, "Repaired", report.repaired)
-    _differences(console, "Left" if report.applied else "To be repaired, or for an operator", report.left)
+    console = text_console()
+    _print_differences(f"Repaired: {len(report.repaired):,}", report.repaired)
+    title = "Left" if report.applied else "To be repaired, or for an operator"
+    _print_differences(f"{title}: {len(report.left):,}", report.left, to_do=True)
     looked_at = ", ".join(f"{count:,} {what}" for what, count in report.looked_at.items()) or "nothing"
     console.print(
         f"Since {report.since:%Y-%m-%d %H:%M} UTC: looked at {looked_at}, with {report.calls:,} calls to Stripe."
     )
     if not report.finished:
-        console.print("[yellow]Not finished: it stopped at its limit of calls. Run it again, and it goes on.[/]")
+        console.print("Not finished: it stopped at its limit of calls. Run it again, and it goes on.", style="yellow")
     if any(difference.is_safe for difference in report.left) and not report.applied:
-        console.print("Repair what is safe with: tallystick reconcile --apply")
+        console.print(f"Repair what is safe with: {REPAIR}")
     console.print(f"Credits by what Stripe says: {report.expected:,}. Credits in the ledger: {report.booked:,}.")
     colour = "red" if report.unexplained else "green"
-    console.print(f"[{colour}]Unexplained difference: {report.unexplained:,} credits.[/]")
+    console.print(f"Unexplained difference: {report.unexplained:,} credits.", style=colour)
 
 
-def _differences(console: Console, title: str, found: list[Difference]) -> None:
+def _print_differences(title: str, found: list[Difference], *, to_do: bool = False) -> None:
     if not found:
         return
-    table = Table(title=f"{title}: {len(found):,}", title_justify="left")
-    for name in ("what", "about", "account", "in words", "to do"):
-        table.add_column(name, overflow="fold")
+    table = Table(title=title, title_justify="left")
+    for name in ("what", "about", "account", "credits", "in words", *(["to do"] if to_do else [])):
+        table.add_column(name, justify="right" if name == "credits" else "left")
     for each in found:
-        to_do = each.suggestion or ("--apply" if each.is_safe else "")
-        table.add_row(each.kind.replace("_", " "), each.subject, each.account_id or "", each.what, to_do)
-    console.print(table)
+        credits = f"{each.credits:+,}" if each.credits else ""
+        told = (each.kind.replace("_", " "), each.subject, each.account_id or "", credits, each.what)
+        table.add_row(*told, *([each.suggestion or REPAIR] if to_do else []))
+    print_table(table)
