@@ -55,9 +55,26 @@ async def test_s23_a_refund_is_said_first_and_made_once(shop: Shop, command: Com
     assert (await shop.account()).debt == 66 - 25
     unknown = await command("refund", "pur_unknown", "--yes")
     assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert "no such purchase" in unknown.stderr
+    assert "no purchase 'pur_unknown' here" in unknown.stderr
+    assert "tallystick purchases list" in unknown.stderr
     other = await command("refund", purchase.id, "--amount", "2.00 EUR", "--yes")
     assert (other.returncode, "paid in USD" in other.stderr) == (1, True)
+
+
+async def test_purchases_are_listed_with_where_each_stands(shop: Shop, command: Command) -> None:
+    await shop.open()
+    purchase = await shop.buy()
+    await shop.deliver()
+    await shop.billing.start_pack_checkout("acme")
+    await shop.billing.refund(purchase.id, 200, key="r")
+    table = await command("purchases", "list", "--state", "credited")
+    (line,) = (line for line in table.stdout.splitlines() if "pur_" in line)
+    assert {purchase.id, "acme", "200", "credited", "2.00", "66"} <= set(line.split())
+    told = json.loads((await command("purchases", "list", "--account", "acme", "--json")).stdout)["purchases"]
+    assert [each["status"] for each in told] == ["open", "credited"]
+    assert (told[1]["refunded"], told[1]["taken_back"], told[1]["amount"]) == (200, 66, 599)
+    nobody = await command("purchases", "list", "--account", "nobody")
+    assert (nobody.returncode, nobody.stdout) == (0, "No such purchases.\n")
 
 
 async def test_a_missed_payment_is_found_then_repaired_and_the_report_ends_with_nothing_unexplained(

@@ -170,7 +170,7 @@ class Billing:
 
     async def purchases(self, account_id: str, limit: int = 20) -> list[Purchase]:
         """The account's purchases, newest first."""
-        return await self._purchases.of_account(account_id, limit)
+        return await self._purchases.latest(limit, account_id=account_id)
 
     async def subscription(self, account_id: str) -> Subscription | None:
         """The account's subscription as we last saw it."""
@@ -271,9 +271,11 @@ class Billing:
 
     # What an operator looks at
 
-    async def latest_purchases(self, limit: int, status: PurchaseStatus | None = None) -> list[Purchase]:
-        """Purchases of all accounts, newest first, of one status if it is given."""
-        return await self._purchases.latest(limit, status)
+    async def latest_purchases(
+        self, limit: int, status: PurchaseStatus | None = None, *, account_id: str | None = None
+    ) -> list[Purchase]:
+        """Purchases, newest first: of all accounts and in any status, or of those that are given."""
+        return await self._purchases.latest(limit, status, account_id)
 
     async def disputed_purchases(self, limit: int) -> list[Purchase]:
         """Purchases with a dispute or an early fraud warning, newest first."""

@@ -70,15 +70,24 @@ class NoCustomer(Refusal):
 
 
 class UnknownPurchase(Refusal):
-    """No such purchase, or one of another account: which of the two is nobody's business."""
+    """No such purchase, or for a customer one of another account: which of the two is nobody's business.
+
+    An operator, who may see all of them, is told with the `purchase_id` that was asked for.
+    """
 
     code = "unknown_purchase"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "There is no such purchase on this account. Nothing was changed. "
-            "If you have paid, the credits arrive by themselves; your history shows them."
-        )
+    def __init__(self, purchase_id: str | None = None) -> None:
+        if purchase_id is None:
+            super().__init__(
+                "There is no such purchase on this account. Nothing was changed. "
+                "If you have paid, the credits arrive by themselves; your history shows them."
+            )
+        else:
+            super().__init__(
+                f"There is no purchase {purchase_id!r:.80} here. Nothing was changed. `tallystick purchases list` shows "
+                "those that are; at Stripe the id stands in the metadata of the payment, as purchase_id."
+            )
 
 
 class NothingToRefund(Refusal):

@@ -85,6 +85,11 @@ class Purchase:
         return self.price if self.paid_minor is None else Money(self.paid_minor, self.price.currency)
 
     @property
+    def refunded(self) -> Money:
+        """What was given back of it, as we last saw it."""
+        return Money(self.refunded_minor, self.price.currency)
+
+    @property
     def ledger_key(self) -> str:
         """The idempotency key under which it is credited: this makes it once (S21)."""
         return f"purchase:{self.id}"
@@ -182,13 +187,12 @@ class Purchases:
         )
         return found[0] if found else None
 
-    async def of_account(self, account_id: str, limit: int) -> list[Purchase]:
-        """The account's purchases, newest first."""
-        return await self._all(purchases.c.account_id == account_id, limit=limit)
-
-    async def latest(self, limit: int, status: PurchaseStatus | None = None) -> list[Purchase]:
-        """Purchases of all accounts, newest first, of one status if it is given."""
-        return await self._all(*([] if status is None else [purchases.c.status == status]), limit=limit)
+    async def latest(
+        self, limit: int, status: PurchaseStatus | None = None, account_id: str | None = None
+    ) -> list[Purchase]:
+        """Purchases, newest first: of all accounts and in any status, or of those that are given."""
+        sought = ((purchases.c.status, status), (purchases.c.account_id, account_id))
+        return await self._all(*(column == value for column, value in sought if value is not None), limit=limit)
 
     async def created_since(self, since: datetime, after: str | None, limit: int) -> list[Purchase]:
         """Purchases begun at `since` or later, in the order of their ids, after the id `after` if it is given."""

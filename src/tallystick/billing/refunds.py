@@ -110,7 +110,7 @@ class Refunds:
         """
         purchase = await self._purchases.get(purchase_id)
         if purchase is None:
-            raise UnknownPurchase
+            raise UnknownPurchase(purchase_id)
         if purchase.payment_intent_id is None:
             raise NothingToRefund(purchase_id)
         payment = await self._clawbacks.look_at(purchase.payment_intent_id)

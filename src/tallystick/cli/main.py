@@ -19,6 +19,7 @@ from tallystick.cli import (
     events,
     keys,
     migrate,
+    purchases,
     reconcile,
     refunds,
     stripe_doctor,
@@ -57,6 +58,7 @@ stripe_app = typer.Typer(
     name="stripe", no_args_is_help=True, help="Set up your account at Stripe, and see whether all is well."
 )
 app.add_typer(stripe_app)
+app.add_typer(purchases.app)
 app.add_typer(events.app)
 db_app = typer.Typer(name="db", no_args_is_help=True, help="The database past one machine.")
 app.add_typer(db_app)

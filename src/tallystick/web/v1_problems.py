@@ -65,7 +65,7 @@ _ERRORS: tuple[TallystickError, ...] = (
     UnknownAccount("nobody"),
     UnknownEntry(ACCOUNT, 99),
     UnknownPlan("gold", ("free", "plus")),
-    UnknownPurchase(),
+    UnknownPurchase(PURCHASE),
     AlreadyReversed(SPEND, 3),
     NotReversible(1, "account_opened"),
     HoldNotOpen(99),

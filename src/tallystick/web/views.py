@@ -136,7 +136,7 @@ def standing(purchase: Purchase) -> str:
     """Where a purchase stands, with what became of its payment afterwards."""
     parts = [purchase.status.replace("_", " ")]
     if purchase.refunded_minor:
-        parts.append(f"{money(Money(purchase.refunded_minor, purchase.price.currency))} refunded")
+        parts.append(f"{money(purchase.refunded)} refunded")
     if purchase.dispute is not None:
         parts.append(_DISPUTES.get(purchase.dispute, purchase.dispute))
     if purchase.clawed_back:
