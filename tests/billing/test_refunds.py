@@ -216,7 +216,7 @@ async def test_what_stripe_refuses_is_told_and_remembered(shop: Shop) -> None:
     requested = await shop.billing._refunds._request(quote, "r", "")
     disputes.open(shop.sandbox, purchase.payment_intent_id or "")
     for _ in range(2):
-        with pytest.raises(RefundRejected):
+        with pytest.raises(RefundRejected, match=r"the payment is disputed.*Answer the dispute"):
             await shop.billing.refund(purchase_id, key="r")
     (kept,) = await shop.billing.refunds_of(purchase_id)
     assert (kept.id, kept.status) == (requested.id, RefundStatus.REJECTED)

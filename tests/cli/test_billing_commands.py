@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stripe_sandbox import disputes
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Spend
 from tests.billing.conftest import SECRET, Shop, proven_shop
@@ -59,6 +60,25 @@ async def test_s23_a_refund_is_said_first_and_made_once(shop: Shop, command: Com
     assert "tallystick purchases list" in unknown.stderr
     other = await command("refund", purchase.id, "--amount", "2.00 EUR", "--yes")
     assert (other.returncode, "paid in USD" in other.stderr) == (1, True)
+
+
+async def test_s25_of_a_disputed_purchase_a_refund_says_so_and_what_to_do(shop: Shop, command: Command) -> None:
+    await shop.open()
+    asked = await shop.buy()
+    charged_back = await shop.buy()
+    await shop.deliver()
+    for purchase, kind in ((asked, disputes.Kind.INQUIRY), (charged_back, disputes.Kind.CHARGEBACK)):
+        paid = await shop.billing.purchase("acme", purchase.id)
+        disputes.open(shop.sandbox, paid.payment_intent_id or "", kind=kind)
+    refused = await command("refund", charged_back.id, "--yes")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    for words in ("Nothing was changed", "has withdrawn the money", "Stripe refuses", "Answer the dispute"):
+        assert words in " ".join(refused.stderr.split())
+    quote = json.loads((await command("refund", asked.id, "--json")).stdout)
+    assert (quote["dispute"], quote["amount"]) == ("warning_needs_response", 599)
+    assert "ends the inquiry" in quote["warning"]
+    said = await command("refund", asked.id)
+    assert "ends the inquiry" in said.stdout
 
 
 async def test_purchases_are_listed_with_where_each_stands(shop: Shop, command: Command) -> None:

@@ -11,17 +11,13 @@ import structlog
 
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
+from tallystick.billing.standings import UNDECIDED, WARNING
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.domain.account import Clawback, Entry
 from tallystick.domain.amounts import Money
 from tallystick.domain.commands import ClawBack
 from tallystick.domain.errors import ClawbackSuperseded
 from tallystick.ledger import Ledger
-
-UNDECIDED = frozenset({"needs_response", "under_review", "warning_needs_response", "warning_under_review"})
-"""Statuses of a dispute in which nobody knows yet how it ends."""
-
-WARNING = "early_fraud_warning"
 
 log = structlog.get_logger(__name__)
 

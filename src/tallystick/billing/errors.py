@@ -91,14 +91,18 @@ class UnknownPurchase(Refusal):
 
 
 class NothingToRefund(Refusal):
-    """A purchase that was not paid, or of which everything has gone back already."""
+    """A purchase that was not paid, or of which everything has gone back already.
+
+    `because` says where it went when a bank took it.
+    """
 
     code = "nothing_to_refund"
 
-    def __init__(self, purchase_id: str) -> None:
+    def __init__(self, purchase_id: str, because: str | None = None) -> None:
+        why = "it was not paid, or all of it has gone back already." if because is None else "its money is not here."
         super().__init__(
-            f"Nothing of purchase {purchase_id} can be refunded: it was not paid, or all of it has gone back already. "
-            "Nothing was changed.",
+            f"Nothing of purchase {purchase_id} can be refunded: {why} Nothing was changed."
+            + ("" if because is None else f" {because}"),
             purchase_id=purchase_id,
         )
 

@@ -24,6 +24,7 @@ from tallystick.billing.errors import (
     UnknownPurchase,
 )
 from tallystick.billing.purchases import Purchase, Purchases
+from tallystick.billing.standings import for_a_refund
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
@@ -68,7 +69,7 @@ class RefundQuote:
 
     `unspent` of its `credits` are still there, worth `unspent_worth` of what was paid. The refund would take
     `takes` credits back, `debt` of which have been used and would be owed (S23, S24). `refundable` is the
-    most that can be refunded.
+    most that can be refunded. `dispute` is the status of its latest dispute at Stripe, or `early_fraud_warning`.
     """
 
     purchase_id: str
@@ -82,6 +83,12 @@ class RefundQuote:
     amount: Money
     takes: int
     debt: int
+    dispute: str | None
+
+    @property
+    def warning(self) -> str | None:
+        """What its dispute means for a refund, and what to do about it."""
+        return for_a_refund(self.dispute)
 
 
 class Refunds:
@@ -116,7 +123,7 @@ class Refunds:
         payment = await self._clawbacks.look_at(purchase.payment_intent_id)
         left = payment.paid - payment.gone
         if left == 0:
-            raise NothingToRefund(purchase_id)
+            raise NothingToRefund(purchase_id, for_a_refund(payment.standing) if payment.disputed else None)
         wanted = left if amount is None else _require_minor(amount)
         if wanted > left:
             raise RefundTooLarge(str(Money(wanted, payment.currency)), str(Money(left, payment.currency)))
@@ -134,6 +141,7 @@ class Refunds:
             amount=Money(wanted, payment.currency),
             takes=takes,
             debt=max(0, takes - within_reach),
+            dispute=payment.standing,
         )
 
     async def refund(self, purchase_id: str, amount: int | None = None, *, key: str, reason: str = "") -> Refund:
@@ -217,11 +225,20 @@ class Refunds:
         try:
             made = await self._made(refund, purchase.payment_intent_id)
         except StripeRejected as error:
-            await self._move(refund, RefundStatus.REJECTED, problem=error.message)
-            raise RefundRejected(error.message) from error
+            problem = await self._why(error, purchase.payment_intent_id)
+            await self._move(refund, RefundStatus.REJECTED, problem=problem)
+            raise RefundRejected(problem) from error
         await self._clawbacks.sync(purchase.payment_intent_id)
         log.info("refunded", purchase_id=purchase.id, refund_id=refund.id, amount=str(refund.amount))
         return await self._move(refund, RefundStatus.DONE, stripe_refund_id=made["id"], problem=None)
+
+    async def _why(self, rejected: StripeRejected, payment_intent_id: str) -> str:
+        """Why Stripe does not make a refund, in words for an operator."""
+        if rejected.details.get("stripe_code") != "charge_disputed":
+            return rejected.message
+        standing = (await self._clawbacks.look_at(payment_intent_id)).standing
+        meaning = for_a_refund(standing) or "Look at the payment's disputes in Stripe's dashboard."
+        return f"Stripe refused the refund, because the payment is disputed. Nothing was changed. {meaning}"
 
     async def _made(self, refund: Refund, payment_intent_id: str) -> dict[str, Any]:
         """The refund at Stripe: the one that an earlier try has made, else a new one.

@@ -9,7 +9,7 @@ from rich.table import Table
 from tallystick.billing import Refund, RefundQuote
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
-from tallystick.cli.tables import print_table
+from tallystick.cli.tables import print_table, text_console
 from tallystick.domain.amounts import Money
 from tallystick.domain.errors import InvalidMoney
 
@@ -68,6 +68,8 @@ def _print(quote: RefundQuote) -> None:
     ):
         table.add_row(name, str(value))
     print_table(table)
+    if quote.warning is not None:
+        text_console().print(quote.warning, style="yellow")
 
 
 def _plain(quote: RefundQuote) -> dict[str, object]:
@@ -84,6 +86,8 @@ def _plain(quote: RefundQuote) -> dict[str, object]:
         "unspent_worth": quote.unspent_worth.minor,
         "takes": quote.takes,
         "debt": quote.debt,
+        "dispute": quote.dispute,
+        "warning": quote.warning,
     }
 
 

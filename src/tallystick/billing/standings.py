@@ -1,0 +1,35 @@
+"""What a bank's dispute or warning of a payment means for a refund of it, in words for an operator. Pure."""
+
+WARNING = "early_fraud_warning"
+"""Where a payment stands that a bank warns of and nobody disputes yet."""
+
+UNDECIDED = frozenset({"needs_response", "under_review", "warning_needs_response", "warning_under_review"})
+"""Statuses of a dispute in which nobody knows yet how it ends."""
+
+_OPEN = (
+    "The buyer's bank disputes this payment and has withdrawn the money; the credits were taken back for it. Stripe "
+    "refuses to refund what is disputed. "
+    "Answer the dispute in Stripe's dashboard, or accept it there, which leaves the money with the buyer. "
+    "If it is won, the money comes back, and can be refunded then."
+)
+_INQUIRY = (
+    "The buyer's bank inquires about this payment. Nothing was withdrawn; what is left of the credits is frozen. "
+    "A refund of all of it ends the inquiry, or answer it in Stripe's dashboard."
+)
+_MEANINGS = {
+    "needs_response": _OPEN,
+    "under_review": _OPEN,
+    "lost": "The dispute of this payment was lost: the bank gave the money back to the buyer, and there is nothing to do.",
+    "prevented": "The bank gave this payment back to the buyer before it was disputed, and there is nothing to do.",
+    "warning_needs_response": _INQUIRY,
+    "warning_under_review": _INQUIRY,
+    WARNING: (
+        "The buyer's bank warns that this payment may be fraud. Nothing was withdrawn. "
+        "If you agree, refund all of it before it is disputed, which would cost a fee."
+    ),
+}
+
+
+def for_a_refund(standing: str | None) -> str | None:
+    """What the standing of a payment means for a refund of it, and what to do; None when it means nothing."""
+    return _MEANINGS.get(standing or "")
