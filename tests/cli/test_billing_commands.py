@@ -54,11 +54,17 @@ async def test_s23_a_refund_is_said_first_and_made_once(shop: Shop, command: Com
         assert "Refunded 2.00 USD" in made.stdout
     assert (await shop.account()).bonus == 0
     assert (await shop.account()).debt == 66 - 25
+    for _ in range(2):
+        made = await command("refund", purchase.id, "--key", "ticket-2", "--yes", "--json")
+        done = json.loads(made.stdout)
+        (stripes, _) = (await shop.stripe.v1.refunds.list_async()).data
+        assert (made.returncode, done["stripe_refund"], done["status"]) == (0, stripes.id, "done")
+        assert (done["amount"], done["refunded"], done["taken_back"], done["debt"]) == (399, 599, 200, 175)
     unknown = await command("refund", "pur_unknown", "--yes")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "no purchase 'pur_unknown' here" in unknown.stderr
     assert "tallystick purchases list" in unknown.stderr
-    other = await command("refund", purchase.id, "--amount", "2.00 EUR", "--yes")
+    other = await command("refund", purchase.id, "--amount", "2.00 EUR", "--key", "ticket-1", "--yes")
     assert (other.returncode, "paid in USD" in other.stderr) == (1, True)
 
 

@@ -10,7 +10,7 @@ from tallystick.billing.event_desk import EventStory
 from tallystick.billing.event_records import StoredEvent
 from tallystick.billing.inbox_table import EventStatus
 from tallystick.billing.purchases import Purchase, PurchaseStatus
-from tallystick.billing.refunds import Refund, RefundQuote, RefundStatus
+from tallystick.billing.refunds import AfterRefund, Refund, RefundQuote, RefundStatus
 from tallystick.billing.refusals import Refused
 from tallystick.billing.report import Report
 from tallystick.billing.setup import Setup, can_be_reached, writes
@@ -30,6 +30,7 @@ __all__ = [
     "HANDLED_EVENTS",
     "LEAST_EVENTS_KEPT_DAYS",
     "WEBHOOK_PATH",
+    "AfterRefund",
     "Billing",
     "BillingSettings",
     "Difference",

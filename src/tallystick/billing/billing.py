@@ -23,7 +23,7 @@ from tallystick.billing.portal import Portal
 from tallystick.billing.pruning import Pruning
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
 from tallystick.billing.reconciliation import MAX_CALLS, Reconciliation, Watch
-from tallystick.billing.refunds import Refund, RefundQuote, Refunds
+from tallystick.billing.refunds import AfterRefund, Refund, RefundQuote, Refunds
 from tallystick.billing.refusals import Refusals, Refused
 from tallystick.billing.report import Report
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
@@ -185,6 +185,10 @@ class Billing:
     async def refund(self, purchase_id: str, amount: int | None = None, *, key: str, reason: str = "") -> Refund:
         """Refund a purchase and take its credits back; see Refunds.refund."""
         return await self._refunds.refund(purchase_id, amount, key=key, reason=reason)
+
+    async def after_refund(self, refund: Refund) -> AfterRefund:
+        """How the purchase of a refund that was made, and its account, stand now."""
+        return await self._refunds.after(refund)
 
     async def refunds_of(self, purchase_id: str) -> list[Refund]:
         """The refunds of a purchase that were asked for here, newest first."""

@@ -91,6 +91,21 @@ class RefundQuote:
         return for_a_refund(self.dispute)
 
 
+@dataclass(frozen=True, slots=True)
+class AfterRefund:
+    """How a purchase and its account stand after a refund.
+
+    Of what was paid `refunded` has gone back, and of its `credits` as many as are `taken_back`, by all refunds and
+    disputes of it together. `debt` is all that the account owes.
+    """
+
+    account_id: str
+    refunded: Money
+    credits: int
+    taken_back: int
+    debt: int
+
+
 class Refunds:
     """Quotes and makes refunds."""
 
@@ -159,6 +174,19 @@ class Refunds:
         if known.reason != reason or amount not in (None, known.amount.minor):
             raise RefundConflict(key)
         return await self._carry_out(known) if known.status is RefundStatus.REQUESTED else _told(known)
+
+    async def after(self, refund: Refund) -> AfterRefund:
+        """How the purchase of a refund that was made, and its account, stand now."""
+        purchase = await self._purchases.get(refund.purchase_id)
+        if purchase is None:
+            raise LookupError(f"purchase {refund.purchase_id} is gone")
+        return AfterRefund(
+            account_id=purchase.account_id,
+            refunded=purchase.refunded,
+            credits=purchase.credits,
+            taken_back=purchase.clawed_back,
+            debt=(await self._ledger.account(purchase.account_id)).debt,
+        )
 
     async def of_purchase(self, purchase_id: str) -> list[Refund]:
         """The refunds of a purchase that were asked for here, newest first."""

@@ -3,10 +3,9 @@
 import uuid
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from tallystick.billing import Refund, RefundQuote
+from tallystick.billing import AfterRefund, Billing, Refund, RefundQuote
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
 from tallystick.cli.tables import print_table, text_console
@@ -22,6 +21,12 @@ async def refund(
     Raises what Refunds.quote and Refunds.refund raise.
     """
     async with billing() as room:
+        known = next((each for each in await room.refunds_of(purchase_id) if each.key == key), None)
+        if known is not None and apply:
+            # It was asked for before. There may be nothing left of which a quote could be made.
+            minor = None if amount is None else _minor(amount, known.amount)
+            await _make(room, purchase_id, minor, known.key, reason, as_json=as_json)
+            return
         whole = await room.quote_refund(purchase_id)
         minor = None if amount is None else _minor(amount, whole.paid)
         quote = whole if minor is None else await room.quote_refund(purchase_id, minor)
@@ -31,15 +36,25 @@ async def refund(
         if not as_json:
             _print(quote)
         if not apply and not typer.confirm("Refund it?"):
-            Console().print("Nothing was refunded.")
+            text_console().print("Nothing was refunded.")
             return
-        done = await room.refund(
-            purchase_id, quote.amount.minor, key=key or f"shell-{uuid.uuid4().hex}", reason=reason
-        )
+        key = key or f"shell-{uuid.uuid4().hex}"
+        await _make(room, purchase_id, quote.amount.minor, key, reason, as_json=as_json)
+
+
+async def _make(room: Billing, purchase_id: str, amount: int | None, key: str, reason: str, *, as_json: bool) -> None:
+    """Make a refund, and print how the purchase and its account stand after it."""
+    made = await room.refund(purchase_id, amount, key=key, reason=reason)
+    after = await room.after_refund(made)
     if as_json:
-        print_json({**_plain(quote), **_told(done)})
+        print_json(_told(made, after))
         return
-    Console().print(f"Refunded {done.amount}. At Stripe it is {done.stripe_refund_id}.", highlight=False)
+    console = text_console()
+    console.print(f"Refunded {made.amount}. At Stripe it is {made.stripe_refund_id}.")
+    console.print(
+        f"Taken back by now: {after.taken_back:,} of the {after.credits:,} credits, for {after.refunded} refunded. "
+        f"{after.account_id} owes {after.debt:,}."
+    )
 
 
 def _minor(amount: str, paid: Money) -> int:
@@ -91,5 +106,19 @@ def _plain(quote: RefundQuote) -> dict[str, object]:
     }
 
 
-def _told(done: Refund) -> dict[str, object]:
-    return {"refund": done.id, "stripe_refund": done.stripe_refund_id, "status": done.status}
+def _told(made: Refund, after: AfterRefund) -> dict[str, object]:
+    return {
+        "purchase": made.purchase_id,
+        "account": after.account_id,
+        "refund": made.id,
+        "stripe_refund": made.stripe_refund_id,
+        "key": made.key,
+        "status": made.status,
+        "reason": made.reason,
+        "currency": made.amount.currency,
+        "amount": made.amount.minor,
+        "refunded": after.refunded.minor,
+        "credits": after.credits,
+        "taken_back": after.taken_back,
+        "debt": after.debt,
+    }
