@@ -165,6 +165,25 @@ async def test_an_endpoint_that_is_off_lacks_events_comes_twice_or_in_another_ve
     assert "2025-03-31.basil" in twice["API version"].what
 
 
+async def test_of_an_endpoint_without_a_version_it_is_said_which_one_its_events_are_in(
+    server: SandboxServer, client: stripe.StripeClient, sqlite_url: str, environment: dict[str, str]
+) -> None:
+    (endpoint,) = (await client.v1.webhook_endpoints.list_async()).data
+    await client.v1.webhook_endpoints.delete_async(endpoint.id)
+    params: Any = {"url": WEBHOOK_URL, "enabled_events": list(HANDLED_EVENTS)}
+    made = await client.v1.webhook_endpoints.create_async(params)
+    found = await examine(server.url, sqlite_url, environment)
+    assert not_well(found) == {"API version": State.WARNING}
+    (latest,) = (await client.v1.events.list_async({"limit": 1})).data
+    version = found["API version"]
+    assert f"{made.id} has no API version of its own" in version.what
+    assert f"the account's default version (Stripe's latest event is in {latest.api_version})" in version.what
+    assert "tallystick stripe setup --new-secret" in (version.to_do or "")
+    server.sandbox.outages.fail("forbidden", path="/v1/events", times=None)
+    unseen = await examine(server.url, sqlite_url, environment)
+    assert "dashboard shows which that is" in unseen["API version"].what
+
+
 async def test_an_event_destination_is_judged_as_an_endpoint_is(
     server: SandboxServer, client: stripe.StripeClient, sqlite_url: str, environment: dict[str, str]
 ) -> None:

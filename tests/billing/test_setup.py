@@ -267,6 +267,19 @@ async def test_an_endpoint_of_another_version_is_replaced_only_when_asked(
     assert replaced["STRIPE_WEBHOOK_SECRET"].startswith("whsec_")
 
 
+async def test_of_an_endpoint_without_a_version_it_is_said_which_one_its_events_are_in(
+    server: SandboxServer, client: stripe.StripeClient
+) -> None:
+    params: Any = {"url": WEBHOOK_URL, "enabled_events": list(HANDLED_EVENTS)}
+    await client.v1.webhook_endpoints.create_async(params)
+    environment = await set_up(server.url, webhook_secrets=("whsec_1",))
+    ((what, needed),) = await notices(server.url, environment, webhook_secrets=("whsec_1",))
+    assert ("the account's default version (Stripe's latest event is in 2" in what, needed) == (True, False)
+    server.sandbox.outages.fail("forbidden", path="/v1/events", times=None)
+    ((what, needed),) = await notices(server.url, environment, webhook_secrets=("whsec_1",))
+    assert ("dashboard shows which that is" in what, needed) == (True, False)
+
+
 async def test_two_endpoints_at_one_address_are_told_and_replaced_by_one(
     server: SandboxServer, client: stripe.StripeClient
 ) -> None:

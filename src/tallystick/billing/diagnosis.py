@@ -72,13 +72,17 @@ class Inbox:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that was looked at. `prices` and `products` are by id, None for those that Stripe does not have."""
+    """All that was looked at. `prices` and `products` are by id, None for those that Stripe does not have.
+
+    `latest_version` is that of Stripe's latest event, where a sender has no version of its own.
+    """
 
     identity: Identity | Unseen
     prices: Mapping[str, Object | None] | Unseen
     products: Mapping[str, Object | None] | Unseen
     endpoints: tuple[Object, ...] | Unseen
     destinations: tuple[Object, ...] | Unseen
+    latest_version: str | Unseen | None
     portals: tuple[Object, ...] | Unseen
     inbox: Inbox | Unseen
     settings: str | None
@@ -183,7 +187,8 @@ def _endpoint(seen: Seen, wanted: Wanted) -> list[Finding]:
     if not same:
         what = f"Stripe sends no events to {wanted.webhook_url}: payments would only be found by reconciling."
         return [secret, Finding("endpoint", State.FAILED, what, f"{SETUP} makes the webhook endpoint.")]
-    return [secret, _one_endpoint(same, wanted), _version(same, wanted)]
+    latest = None if isinstance(seen.latest_version, Unseen) else seen.latest_version
+    return [secret, _one_endpoint(same, wanted), _version(same, latest, wanted)]
 
 
 def _secret(wanted: Wanted) -> Finding:
@@ -216,7 +221,7 @@ def _one_endpoint(same: list[Sender], wanted: Wanted) -> Finding:
     return Finding(check, State.OK, f"{names} {sends} what is needed to {wanted.webhook_url}.")
 
 
-def _version(same: list[Sender], wanted: Wanted) -> Finding:
+def _version(same: list[Sender], latest: str | None, wanted: Wanted) -> Finding:
     on = [found for found in same if found.is_on] or same
     others = [found for found in on if not found.is_versioned_as(wanted.api_version)]
     if all(found.is_thin for found in on):
@@ -227,8 +232,8 @@ def _version(same: list[Sender], wanted: Wanted) -> Finding:
             "API version", State.OK, f"Events come in {wanted.api_version}, which Tallystick is written for."
         )
     what = (
-        f"{others[0].id} sends events in version {others[0].api_version or 'of the account'}, and Tallystick is "
-        f"written for {wanted.api_version}. What it cannot read in them is fetched anew."
+        f"{others[0].version_in_words(latest)}, and Tallystick is written for {wanted.api_version}. "
+        "What it cannot read in them is fetched anew."
     )
     return Finding("API version", State.WARNING, what, f"Replace it when it suits: {SETUP} --new-secret")
 

@@ -50,14 +50,16 @@ class Doctor:
             # The others would fail for the same reason, some after waiting for it.
             unseen = Unseen("Not looked at: Stripe did not take the first request.", "Mend that first.")
             inbox = await self._inbox(not_asked=unseen)
-            return Seen(identity, unseen, unseen, unseen, unseen, unseen, inbox, self._settings_problem)
+            return Seen(identity, unseen, unseen, unseen, unseen, None, unseen, inbox, self._settings_problem)
         prices = await _seen(self._prices())
+        endpoints, destinations = await _seen(self._endpoints()), await _seen(self._destinations())
         return Seen(
             identity=identity,
             prices=prices,
             products=prices if isinstance(prices, Unseen) else await _seen(self._products(prices)),
-            endpoints=await _seen(self._endpoints()),
-            destinations=await _seen(self._destinations()),
+            endpoints=endpoints,
+            destinations=destinations,
+            latest_version=await _seen(self._setup.latest_version(_or_none(endpoints), _or_none(destinations))),
             portals=await _seen(self._portals()),
             inbox=await self._inbox(),
             settings=self._settings_problem,
@@ -110,6 +112,10 @@ class Doctor:
         # Another endpoint of the account may be the one that it could not be delivered to.
         ids = [str(event["id"]) for event in found if event["type"] in events]
         return len(set(ids) - await records.known(ids))
+
+
+def _or_none(found: tuple[dict[str, Any], ...] | Unseen) -> tuple[dict[str, Any], ...]:
+    return () if isinstance(found, Unseen) else found
 
 
 async def _seen(look: Awaitable[T]) -> T | Unseen:

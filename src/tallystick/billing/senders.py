@@ -49,12 +49,25 @@ class Sender:
         """Whether what it sends is in that version; what is thin is in no version, and so in every one."""
         return self.is_thin or self.api_version == api_version
 
+    def version_in_words(self, latest: str | None) -> str:
+        """In which version it sends events; `latest` is the one that Stripe's latest event is in, if there is any."""
+        if self.api_version is not None:
+            return f"{self.id} sends events in version {self.api_version}"
+        shown = "Stripe's dashboard shows which that is, in Workbench > Overview"
+        which = shown if latest is None else f"Stripe's latest event is in {latest}"
+        return f"{self.id} has no API version of its own and sends events in the account's default version ({which})"
+
 
 def senders(endpoints: Iterable[Object], destinations: Iterable[Object]) -> tuple[Sender, ...]:
     """All that send events of the account itself over the web, the endpoints first."""
     read = [_endpoint(each) for each in endpoints]
     known = {each.id for each in read}
     return (*read, *(_destination(each) for each in destinations if _is_one(each) and each["id"] not in known))
+
+
+def follow_the_account(all_of_them: Iterable[Sender]) -> bool:
+    """Whether any of them sends events in the account's default version, which nothing at Stripe names outright."""
+    return any(each.api_version is None and not each.is_thin for each in all_of_them)
 
 
 def sent_as(kinds: Iterable[str], *, thin: bool) -> tuple[str, ...]:

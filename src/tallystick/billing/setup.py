@@ -4,7 +4,7 @@ Every step can be repeated: killed anywhere and run again, it ends in the same p
 """
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from tallystick.billing.making import make_surely
 from tallystick.billing.offers import Offer, offers
 from tallystick.billing.portal import bring_portal_to
 from tallystick.billing.portal_configuration import portal_configuration
-from tallystick.billing.senders import MARK
+from tallystick.billing.senders import MARK, follow_the_account, senders
 from tallystick.billing.setup_plan import SECRET_SETTING, Plan, There, Wanted, make_plan, portal_sold
 from tallystick.billing.setup_steps import (
     ArchivePrice,
@@ -114,13 +114,32 @@ class Setup:
             if product is not None:
                 products[id] = product
                 prices |= _by_id(await self._api.prices(product=id))
+        endpoints = tuple(await self._api.webhook_endpoints())
+        destinations = await self._destinations()
         return There(
             prices=prices,
             products=products,
-            endpoints=tuple(await self._api.webhook_endpoints()),
-            destinations=await self._destinations(),
+            endpoints=endpoints,
+            destinations=destinations,
             portals=tuple(await self._api.portal_configurations()),
+            latest_version=await self.latest_version(endpoints, destinations or ()),
         )
+
+    async def latest_version(
+        self, endpoints: Iterable[Mapping[str, Any]], destinations: Iterable[Mapping[str, Any]]
+    ) -> str | None:
+        """The API version of Stripe's latest event, where one of these sends events in the account's default version.
+
+        None also when there is no event yet, or the key may not look at them.
+        """
+        if not follow_the_account(senders(endpoints, destinations)):
+            return None
+        try:
+            return await self._api.version_of_latest_event()
+        except StripeRejected as error:
+            if error.details["status"] != 403:
+                raise
+            return None
 
     async def _destinations(self) -> tuple[dict[str, Any], ...] | None:
         try:

@@ -60,7 +60,8 @@ class Wanted:
 class There:
     """What Stripe has: prices and products by id, with all prices of the products that matter.
 
-    `destinations` is None when the key may not look at event destinations.
+    `destinations` is None when the key may not look at event destinations. `latest_version` is that of the latest
+    event, looked at where a sender has no version of its own.
     """
 
     prices: Mapping[str, Object]
@@ -68,6 +69,7 @@ class There:
     endpoints: tuple[Object, ...]
     destinations: tuple[Object, ...] | None
     portals: tuple[Object, ...]
+    latest_version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,7 @@ def _endpoint(there: There, wanted: Wanted, steps: list[Step], notices: list[Not
         return
     kept, *others = sorted(same, key=lambda found: _worth(found, wanted))
     steps += _change(kept, wanted)
-    notices += _kept(kept, others, wanted)
+    notices += _kept(kept, others, there, wanted)
 
 
 def _worth(found: Sender, wanted: Wanted) -> tuple[bool, bool]:
@@ -243,15 +245,15 @@ def _change(kept: Sender, wanted: Wanted) -> list[Step]:
     return [change(kept.id, events, not kept.is_on)]
 
 
-def _kept(kept: Sender, others: list[Sender], wanted: Wanted) -> list[Notice]:
+def _kept(kept: Sender, others: list[Sender], there: There, wanted: Wanted) -> list[Notice]:
     notices: list[Notice] = []
     if not wanted.has_secret:
         what = f"The signing secret of {kept.id} was shown when it was made, and {SECRET_SETTING} is not set."
         notices.append(Notice(what, _REVEAL_OF_DESTINATION if kept.is_destination else _REVEAL, needed=True))
     if not kept.is_versioned_as(wanted.api_version):
         what = (
-            f"{kept.id} sends events in version {kept.api_version or 'of the account'}, and Tallystick is "
-            f"written for {wanted.api_version}. The version of an {kept.noun} cannot be changed."
+            f"{kept.version_in_words(there.latest_version)}, and Tallystick is written for {wanted.api_version}. "
+            f"The version of an {kept.noun} cannot be changed."
         )
         to_do = "Replace it by one with a new secret: tallystick stripe setup --new-secret"
         notices.append(Notice(what, _BY_HAND if kept.is_destination else to_do))

@@ -228,6 +228,11 @@ class StripeApi:
         found: list[dict[str, Any]] = answer["data"]
         return found, found[-1]["id"] if answer["has_more"] and found else None
 
+    async def version_of_latest_event(self) -> str | None:
+        """The API version of the latest event, which is the account's default; None where there is none to be seen."""
+        found = await listed(self._client.v1.events.list_async({"limit": 1}))
+        return found[0]["api_version"] if found else None
+
     async def had_subscription(self, customer_id: str) -> bool:
         """Whether a customer has ever had a subscription."""
         params: Any = {"customer": customer_id, "status": "all", "limit": 1}
