@@ -109,18 +109,25 @@ class Sandbox:
         return changed
 
     def register_webhook(
-        self, url: str, secret: str | None = None, events: Iterable[str] = ("*",), *, only: bool = False
+        self,
+        url: str,
+        secret: str | None = None,
+        events: Iterable[str] = ("*",),
+        *,
+        api_version: str | None = None,
+        only: bool = False,
     ) -> Object:
         """Make `url` the endpoint for `events`, or change the one that is there. Returns it with its secret.
 
         The real API makes up the secret itself; here one can be given, so that both sides can be configured.
-        With `only`, it takes the place of every other webhook endpoint, and gets what still waits for those.
+        Its events are in the shape of `api_version`, or as everything is. With `only`, it takes the place of every other webhook endpoint, and gets what still waits for those.
         """
         with self.store.transaction():
             found = self.store.newest_first("webhook_endpoint", lambda e: bool(e["url"] == url))
-            given = {"url": url, "enabled_events": list(events)}
+            given: Object = {"url": url, "enabled_events": list(events)}
+            given |= {} if api_version is None else {"api_version": api_version}
             endpoint = found[0] if found else shapes.webhook_endpoint(new_id("we"), self.now(), given)
-            endpoint["enabled_events"] = given["enabled_events"]
+            endpoint |= given
             endpoint["_secret"] = secret or endpoint.get("_secret") or webhook_secret()
             self.store.put(endpoint)
             if only:

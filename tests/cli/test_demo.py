@@ -16,10 +16,12 @@ import httpx2
 import pytest
 
 from tallystick.cli.customers import FREE, OPERATOR, PASSWORD, PLUS, pay
+from tallystick.cli.house import open_house
 from tallystick.clock import system_clock
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
+from tests.cli.test_commands import tallystick
 
 COMMAND = [sys.executable, "-u", "-c", "from tallystick.cli import app; app()", "demo"]
 
@@ -98,6 +100,25 @@ async def test_the_demo_prints_where_to_look_keeps_its_data_and_stops_cleanly(tm
     async with signed_in(fresh) as browser:
         assert (await balance(browser))["monthly"] == 500
     assert await fresh.stop() == 0
+
+
+async def test_the_doctor_finds_all_well_at_the_demo(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    async with open_house(folder, port=0, sandbox_port=0) as house:
+        settings = {
+            "BASE_URL": house.url,
+            "DATABASE_URL": f"sqlite:///{folder / 'tallystick.db'}",
+            "SECRET_KEY": "k" * 40,
+            "STRIPE_API_BASE": house.sandbox_url,
+            "STRIPE_CREDIT_PACK_200_PRICE_ID": "price_demoCredits200",
+            "STRIPE_PLUS_PRICE_ID": "price_demoPlusMonthly",
+            "STRIPE_SECRET_KEY": "sk_test_tallystickdemo",
+            "STRIPE_WEBHOOK_SECRET": (folder / "webhook-secret").read_text(),
+        }
+        said = await asyncio.to_thread(tallystick, tmp_path, "stripe", "doctor", **settings)
+        again = await asyncio.to_thread(tallystick, tmp_path, "stripe", "setup", **settings)
+    assert (said.returncode, "all is well" in said.stdout) == (0, True), said.stdout
+    assert "Nothing to do: all of it is there." in again.stdout
 
 
 async def test_a_free_port_is_found_when_the_usual_one_is_taken_and_a_folder_is_used_by_one(tmp_path: Path) -> None:

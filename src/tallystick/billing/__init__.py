@@ -17,6 +17,7 @@ from tallystick.billing.setup import Setup, can_be_reached, writes
 from tallystick.billing.setup_plan import Plan as SetupPlan
 from tallystick.billing.setup_steps import Done
 from tallystick.billing.stripe_api import (
+    API_VERSION,
     EVENTS_KEPT_DAYS,
     LEAST_EVENTS_KEPT_DAYS,
     WEBHOOK_PATH,
@@ -26,6 +27,7 @@ from tallystick.billing.stripe_api import (
 from tallystick.billing.subscription_table import Subscription
 
 __all__ = [
+    "API_VERSION",
     "EVENTS_KEPT_DAYS",
     "HANDLED_EVENTS",
     "LEAST_EVENTS_KEPT_DAYS",

@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from stripe_sandbox import Sandbox, SandboxServer
-from tallystick.billing import HANDLED_EVENTS, WEBHOOK_PATH
+from tallystick.billing import API_VERSION, HANDLED_EVENTS, WEBHOOK_PATH, Setup, StripeApi
 from tallystick.catalogue_file import Problem, read_catalogue
 from tallystick.config import ConfigurationError
 from tallystick.database.schema import upgrade
@@ -95,7 +95,10 @@ async def open_house(
             )
             app = create_app(credits, settings)
             async with _serving(app, listening):
-                sandbox.register_webhook(f"{url}{WEBHOOK_PATH}", secret, HANDLED_EVENTS, only=True)
+                sandbox.register_webhook(
+                    f"{url}{WEBHOOK_PATH}", secret, HANDLED_EVENTS, api_version=API_VERSION, only=True
+                )
+                await _set_up(credits)
                 yield House(credits, app.state.site.users, url, sandbox, stripe.url)
         sandbox.close()
 
@@ -172,6 +175,17 @@ def _seed_prices(sandbox: Sandbox, catalogue: Catalogue) -> None:
             unit_amount=pack.price.minor,
             currency=pack.price.currency.lower(),
         )
+
+
+async def _set_up(credits: Tallystick) -> None:
+    """Do at the sandbox what `stripe setup` would still do: prices and endpoint are of the demo's own ids and secret."""
+    settings = credits.billing.settings
+    api = StripeApi(settings)
+    try:
+        setup = Setup(settings, api, credits.catalogue, {}, HANDLED_EVENTS)
+        await setup.apply(await setup.plan())
+    finally:
+        await api.close()
 
 
 class _Server(uvicorn.Server):
