@@ -1,6 +1,7 @@
 """S26: forged, edited, stale, cross-mode and cross-account webhooks, and return visits that are not the buyer's own:
 nothing is credited, and each is seen by an operator."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ from stripe_sandbox.delivery import signature
 from tallystick.billing import EventStatus, reconciliation
 from tallystick.billing.errors import UnknownPurchase, WebhookRefused
 from tallystick.billing.inbox_table import MOST_REFUSED
-from tallystick.billing.refusals import REASONS
+from tallystick.billing.refusals import REASONS, Refusals
 from tallystick.billing.stripe_api import BillingSettings
 from tests.billing.conftest import SECRET, Shop
 
@@ -93,6 +94,19 @@ async def test_s26_however_much_is_refused_the_database_does_not_grow(shop: Shop
     kept = {event.id for event in await shop.billing.latest_events(1_000)}
     assert kept == {f"evt_{n}" for n in range(10, MOST_REFUSED + 10)}
     assert (await counted(shop))["other_account"] == MOST_REFUSED + 10
+
+
+async def test_s26_what_a_service_refuses_other_processes_see_within_seconds(shop: Shop) -> None:
+    stopping, elsewhere = asyncio.Event(), Refusals(shop.database, shop.clock)
+    service = asyncio.create_task(shop.billing.run(stopping))
+    for total in (1, 2):
+        with pytest.raises(WebhookRefused):
+            await shop.billing.receive_webhook(b"{}", "t=1,v1=00")
+        async with asyncio.timeout(3):
+            while [each.count for each in await elsewhere.since(shop.clock())] != [total]:
+                await asyncio.sleep(0.05)
+    stopping.set()
+    await service
 
 
 async def test_s26_an_event_that_was_refused_by_mistake_is_replayed_once_the_settings_are_right(

@@ -11,7 +11,7 @@ from tallystick.billing.event_records import StoredEvent
 from tallystick.billing.inbox_table import EventStatus
 from tallystick.billing.purchases import Purchase, PurchaseStatus
 from tallystick.billing.refunds import AfterRefund, Refund, RefundQuote, RefundStatus
-from tallystick.billing.refusals import Refused
+from tallystick.billing.refusals import Refused, hour_of
 from tallystick.billing.report import Report
 from tallystick.billing.setup import Setup, can_be_reached, writes
 from tallystick.billing.setup_plan import Plan as SetupPlan
@@ -57,5 +57,6 @@ __all__ = [
     "StripeApi",
     "Subscription",
     "can_be_reached",
+    "hour_of",
     "writes",
 ]

@@ -41,8 +41,9 @@ from tallystick.periodically import broken_off, periodically
 RESUME_SECONDS = 30
 """How often to look for refunds that a crash or an outage left half-way."""
 
-COUNT_SECONDS = 5
-"""How often what was refused is written down."""
+COUNT_SECONDS = 1
+"""How often what was refused is written down, if anything was: other processes see it no later, and whoever floods the
+address causes one small write a second."""
 
 PRUNE_SECONDS = 60
 """How often events that are over are looked for that nobody asks for any more."""

@@ -50,6 +50,11 @@ class Refused:
         return REASONS[self.reason]
 
 
+def hour_of(instant: datetime) -> datetime:
+    """The hour under which it is counted what was refused at an instant."""
+    return instant.replace(minute=0, second=0, microsecond=0)
+
+
 class Refusals:
     """What this process has refused, and what all have written down. What a crash loses is what was counted lately."""
 
@@ -70,7 +75,7 @@ class Refusals:
     def count(self, reason: str) -> None:
         """One more was refused, for one of REASONS."""
         now = self._clock()
-        self._put(now.replace(minute=0, second=0, microsecond=0), reason, 1, now)
+        self._put(hour_of(now), reason, 1, now)
 
     async def keep(self) -> None:
         """Write down what was counted since the last time. Raises DatabaseUnavailable: then it is still counted."""
@@ -90,12 +95,15 @@ class Refusals:
             raise
 
     async def since(self, since: datetime) -> list[Refused]:
-        """What was refused since the hour of `since`, what was refused last first."""
+        """What was refused since the hour of `since`, what was refused last first.
+
+        What other processes have refused is there as far as they have written it down.
+        """
         await self.keep()
         last_at = func.max(refusals.c.last_at).label("last_at")
         query = (
             select(refusals.c.reason, func.sum(refusals.c.count).label("count"), last_at)
-            .where(refusals.c.hour >= since.replace(minute=0, second=0, microsecond=0))
+            .where(refusals.c.hour >= hour_of(since))
             .group_by(refusals.c.reason)
             .order_by(last_at.desc())
         )

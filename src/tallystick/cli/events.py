@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tallystick.billing import EventStatus, EventStory, Refused, StoredEvent
+from tallystick.billing import EventStatus, EventStory, Refused, StoredEvent, hour_of
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
 from tallystick.cli.running import EXIT_REFUSED, exits_cleanly
@@ -84,7 +84,7 @@ async def _list(
     else:
         Console().print("No such events.")
     if refused and state is EventStatus.REFUSED:
-        _print_refused(refused, "since then" if since else "in the last seven days")
+        _print_refused(refused, f"since {hour_of(since):%Y-%m-%d %H:%M}" if since else "in the last seven days")
     elif refused:
         count = sum(each.count for each in refused)
         Console(highlight=False).print(f"Refused at the door: {count:,}. See them with: --state refused")
@@ -133,7 +133,10 @@ def _print(events: list[StoredEvent]) -> None:
 
 
 def _print_refused(refused: list[Refused], when: str) -> None:
-    table = Table(title=f"Refused at the door {when}; only signed ones are listed above", title_justify="left")
+    table = Table(
+        title=f"Refused at the door {when}, counted by the hour; only signed ones are listed above",
+        title_justify="left",
+    )
     for name in ("reason", "how often", "last (UTC)", "what it means"):
         table.add_column(name, justify="right" if name == "how often" else "left")
     for each in refused:
