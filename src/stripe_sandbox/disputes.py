@@ -1,11 +1,10 @@
 """Disputes: opened by a bank, answered with evidence, won or lost, and the money that moves with them."""
 
-from enum import StrEnum
-
 from stripe import params
 
 from stripe_sandbox import balance, charges, dispute_shapes, fraud_warnings, later, operations, refunds
 from stripe_sandbox.card_table import card_of
+from stripe_sandbox.choices import Choice
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Object
@@ -24,7 +23,7 @@ _OUTCOMES = {
 """What the magic words in `uncategorized_text` lead to. With any other evidence the dispute stays under review."""
 
 
-class Kind(StrEnum):
+class Kind(Choice):
     """How far a dispute goes at once."""
 
     CHARGEBACK = "chargeback"

@@ -7,10 +7,11 @@ events: the same events with the same seed go wrong in the same way.
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+
+from stripe_sandbox.choices import Choice
 
 
-class Does(StrEnum):
+class Does(Choice):
     """What happens to a delivery."""
 
     DUPLICATE = "duplicate"

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
+
+from stripe_sandbox.choices import Choice
 
 
-class Fails(StrEnum):
+class Fails(Choice):
     """How a call fails."""
 
     RATE_LIMIT = "rate_limit"

@@ -145,6 +145,8 @@ async def test_knobs_are_set_and_taken_back_by_the_control_routes_and_the_form(
     ]
     for wrong in ({"does": "explode"}, {"does": "drop", "every": "0"}, {"does": "drop", "amount": "much"}):
         assert (await browser.post(disturb, data=wrong)).status_code == 400
+    told = (await browser.post(disturb, data={"amount": "3"})).json()["error"]["message"]
+    assert told.startswith("does is one of duplicate, reorder, delay, drop, wrong_signature, stale, not ''")
     page = await browser.get(f"{sandbox.url}/sandbox/")
     assert "every 3 of customer.created, customer.updated" in page.text
     sent = await browser.post(calm, data={"seed": "5"}, headers={"Accept": "text/html"})
