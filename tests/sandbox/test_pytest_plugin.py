@@ -1,8 +1,10 @@
 """The fixture that comes with the package, used as anyone would."""
 
+import re
 import subprocess
 import sys
 import tomllib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,16 @@ def test_a_session_is_paid_and_its_events_are_handed_to_a_test_client(stripe_san
     event = stripe_sandbox.client.construct_event(body, headers["Stripe-Signature"], SECRET)
     assert event.data.object.id == session.id
     assert stripe_sandbox.webhooks(SECRET) == []
+
+
+def test_the_program_that_the_readme_begins_with_runs_as_it_stands(
+    stripe_sandbox: RunningSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(str(files("stripe_sandbox"))) / "README.md").read_text()
+    (program,) = re.findall(r"```python\n(import stripe\n.*?)```", readme, re.DOTALL)
+    exec(program.replace("http://127.0.0.1:12111", stripe_sandbox.url), {})  # noqa: S102 - our own page
+    session = capsys.readouterr().out.strip().rpartition("/")[2]
+    assert stripe_sandbox.pay(session) == "http://127.0.0.1:8000/thanks"
 
 
 def test_a_card_that_is_declined_says_why(stripe_sandbox: RunningSandbox) -> None:
