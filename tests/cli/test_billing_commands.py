@@ -87,6 +87,28 @@ async def test_s25_of_a_disputed_purchase_a_refund_says_so_and_what_to_do(shop: 
     assert "ends the inquiry" in said.stdout
 
 
+async def test_a_subscription_that_stripe_has_lost_is_told_and_ended_by_the_command_that_is_suggested(
+    shop: Shop, command: Command
+) -> None:
+    await shop.open(plan="free")
+    started = await shop.billing.start_plan_checkout("acme", plan="plus")
+    assert await shop.pay(started.url) == 303
+    await shop.deliver()
+    (subscription,) = shop.sandbox.store.newest_first("subscription")
+    there = await command("subscriptions", "end", subscription["id"])
+    assert (there.returncode, "it is active there. Nothing was changed" in there.stderr) == (1, True)
+    shop.sandbox.store.delete(subscription["id"])
+    (left,) = json.loads((await command("reconcile", "--apply", "--json")).stdout)["left"]
+    suggested = left["suggestion"].split()
+    assert suggested == ["tallystick", "subscriptions", "end", subscription["id"]]
+    ended = await command(*suggested[1:])
+    assert (ended.returncode, "What acme has of its monthly credits" in ended.stdout) == (0, True)
+    assert ((await shop.account()).plan, (await shop.account()).monthly) == ("free", 500)
+    assert (await command("reconcile", "--apply")).returncode == 0
+    unknown = await command("subscriptions", "end", "sub_nope")
+    assert (unknown.returncode, "no subscription 'sub_nope' here" in unknown.stderr) == (1, True)
+
+
 async def test_purchases_are_listed_with_where_each_stands(shop: Shop, command: Command) -> None:
     await shop.open()
     purchase = await shop.buy()

@@ -12,7 +12,14 @@ from tallystick.billing.account_leases import AccountLeases
 from tallystick.billing.checkout import Checkout, StartedCheckout
 from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.customers import Customers
-from tallystick.billing.errors import NeedsOperator, StripeRejected, UnknownPurchase, WebhookRefused
+from tallystick.billing.errors import (
+    NeedsOperator,
+    StripeRejected,
+    SubscriptionNotLost,
+    UnknownPurchase,
+    UnknownSubscription,
+    WebhookRefused,
+)
 from tallystick.billing.event_desk import EventDesk, EventStory
 from tallystick.billing.event_records import EventRecords, Sought, StoredEvent
 from tallystick.billing.event_shapes import billed_subscription
@@ -74,6 +81,10 @@ class Billing:
         table = SubscriptionTable(database, catalogue, clock)
         self._portal = Portal(settings, self._api, catalogue, customers, table)
         self._fulfilment = Fulfilment(settings, self._api, ledger, self._purchases, customers)
+        self._subscriptions = Subscriptions(
+            self._api, table, ledger, catalogue, customers, AccountLeases(database, clock), clock
+        )
+        self._table = table
         self._checkout = Checkout(
             settings,
             self._api,
@@ -82,15 +93,13 @@ class Billing:
             self._purchases,
             customers,
             table,
+            self._subscriptions,
             self._portal,
             self._fulfilment,
             clock,
         )
         self._clawbacks = Clawbacks(self._api, ledger, self._purchases, self._fulfilment)
         self._refunds = Refunds(database, self._api, ledger, self._purchases, self._clawbacks, clock)
-        self._subscriptions = Subscriptions(
-            self._api, table, ledger, catalogue, customers, AccountLeases(database, clock), clock
-        )
         self._inbox = Inbox(database, {type: act(self) for type, act in _ACTS.items()}, self._api.thin_event, clock)
         self._events = EventRecords(database)
         self._desk = EventDesk(settings, self._events, self._inbox, self._purchases, ledger)
@@ -104,6 +113,7 @@ class Billing:
             self._fulfilment,
             self._clawbacks,
             self._subscriptions,
+            table,
             self._inbox,
             self._events,
             self._desk,
@@ -176,6 +186,19 @@ class Billing:
     async def subscription(self, account_id: str) -> Subscription | None:
         """The account's subscription as we last saw it."""
         return await self._subscriptions.of_account(account_id)
+
+    async def end_lost_subscription(self, subscription_id: str) -> str:
+        """End here a subscription that Stripe does not have any more; returns the account that it carried.
+
+        Raises UnknownSubscription, and SubscriptionNotLost while Stripe has it.
+        """
+        kept = await self._table.get(subscription_id)
+        if kept is None:
+            raise UnknownSubscription(subscription_id)
+        found = await self._subscriptions.end_if_lost(kept)
+        if found is not None:
+            raise SubscriptionNotLost(subscription_id, found["status"])
+        return kept.account_id
 
     # Giving back
 

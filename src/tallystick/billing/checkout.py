@@ -23,6 +23,7 @@ from tallystick.billing.reading import read_schedule
 from tallystick.billing.story import GOOD
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.billing.subscription_table import SubscriptionTable
+from tallystick.billing.subscriptions import LOST, Subscriptions
 from tallystick.clock import Clock
 from tallystick.domain.amounts import Money
 from tallystick.domain.catalogue import Catalogue, Pack, PlanPrice
@@ -60,7 +61,8 @@ class Checkout:
         catalogue: Catalogue,
         purchases: Purchases,
         customers: Customers,
-        subscriptions: SubscriptionTable,
+        table: SubscriptionTable,
+        subscriptions: Subscriptions,
         portal: Portal,
         fulfilment: Fulfilment,
         clock: Clock,
@@ -71,6 +73,7 @@ class Checkout:
         self._catalogue = catalogue
         self._purchases = purchases
         self._customers = customers
+        self._table = table
         self._subscriptions = subscriptions
         self._portal = portal
         self._fulfilment = fulfilment
@@ -110,7 +113,7 @@ class Checkout:
 
         Whoever has one already is sent to the portal's page that confirms the change of it: two clicks must
         not end in two subscriptions that both charge. So Stripe is asked what there is: our own books learn of
-        a payment only when its event arrives. Raises UnknownPlan, PlanNotForSale, AlreadyOnPlan, and as above.
+        a payment only when its event arrives. One that it does not have any more has ended then. Raises UnknownPlan, PlanNotForSale, AlreadyOnPlan, and as above.
         """
         plan = self._catalogue.plan(plan_name)
         if plan is None:
@@ -118,11 +121,11 @@ class Checkout:
         price = plan.price_for(interval)
         if price is None:
             raise PlanNotForSale(plan_name, interval)
-        account = await self._ledger.account(account_id)
+        await self._ledger.account(account_id)
         async with self._one_at_a_time.of(account_id):
             customer = await self._customers.ensure(account_id, email)
             running = await self._running(account_id, customer)
-            if running is None and account.plan == plan_name:
+            if running is None and (await self._ledger.account(account_id)).plan == plan_name:
                 raise AlreadyOnPlan(plan_name)
             if running is not None:
                 return await self._change(running, price, interval)
@@ -137,9 +140,11 @@ class Checkout:
             sold = map(self._catalogue.sold_as, (item["price"]["id"] for item in subscription["items"]["data"]))
             if subscription["status"] in CHARGED and any(sold):
                 return subscription
-        for known in await self._subscriptions.of_account(account_id):
-            if known.status in CHARGED:
-                return await self._api.subscription(known.id)
+        for known in await self._table.of_account(account_id):
+            if known.status in CHARGED or known.status == LOST:
+                found = await self._subscriptions.end_if_lost(known)
+                if found is not None:
+                    return found
         return None
 
     async def _change(self, running: dict[str, Any], price: PlanPrice, interval: str | None) -> StartedCheckout:
@@ -175,7 +180,7 @@ class Checkout:
         return StartedCheckout(session["url"], None)
 
     async def _had_subscription(self, account_id: str, customer: str) -> bool:
-        return bool(await self._subscriptions.of_account(account_id)) or await self._api.had_subscription(customer)
+        return bool(await self._table.of_account(account_id)) or await self._api.had_subscription(customer)
 
     async def _open_plan_session(self, customer: str, price: str) -> dict[str, Any] | None:
         """A checkout of the same plan at the same price that is still open, to be used again."""

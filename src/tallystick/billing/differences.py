@@ -11,6 +11,7 @@ from typing import Any
 from tallystick.billing.clawbacks import Payment
 from tallystick.billing.fulfilment import PAID, is_not_coming
 from tallystick.billing.purchases import Purchase, PurchaseStatus
+from tallystick.billing.subscription_table import Subscription
 from tallystick.billing.subscriptions import Standing
 from tallystick.domain.account import Clawback
 
@@ -186,6 +187,16 @@ def of_subscription(standing: Standing) -> Difference | None:
     else:
         return None
     return Difference(kind, standing.subscription_id, standing.account_id, what)
+
+
+def of_subscription_unknown_at_stripe(kept: Subscription) -> Difference:
+    """A subscription that we keep as going on, and that Stripe does not have."""
+    what = (
+        f"It is {kept.status.replace('_', ' ')} here, and Stripe has no such subscription: is this another Stripe "
+        "account, or test mode for live mode?"
+    )
+    suggestion = f"tallystick subscriptions end {kept.id}"
+    return Difference(Kind.UNKNOWN_AT_STRIPE, kept.id, kept.account_id, what, suggestion=suggestion)
 
 
 def of_purchase_unknown_at_stripe(purchase: Purchase, books: Books) -> Difference:

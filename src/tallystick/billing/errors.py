@@ -139,6 +139,33 @@ class RefundRejected(Refusal):
     code = "refund_rejected"
 
 
+class UnknownSubscription(Refusal):
+    """No such subscription among those that we keep."""
+
+    code = "unknown_subscription"
+
+    def __init__(self, subscription_id: str) -> None:
+        super().__init__(
+            f"There is no subscription {subscription_id!r:.80} here. Nothing was changed. "
+            "`tallystick reconcile` names those that are here and not at Stripe.",
+            subscription_id=subscription_id,
+        )
+
+
+class SubscriptionNotLost(Refusal):
+    """A subscription that is to be ended here, and that Stripe has."""
+
+    code = "subscription_not_lost"
+
+    def __init__(self, subscription_id: str, status: str) -> None:
+        super().__init__(
+            f"Stripe has subscription {subscription_id}: it is {status} there. Nothing was changed. "
+            "Cancel it in Stripe's dashboard; its account follows.",
+            subscription_id=subscription_id,
+            status=status,
+        )
+
+
 class StripeUnavailable(Unavailable):
     """Stripe could not be reached, or was too slow, or asked us to wait."""
 

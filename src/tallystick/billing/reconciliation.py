@@ -23,8 +23,10 @@ from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import Inbox
 from tallystick.billing.purchases import Purchase, Purchases
 from tallystick.billing.report import Report
+from tallystick.billing.stripe_answers import or_none
 from tallystick.billing.stripe_api import StripeApi
-from tallystick.billing.subscriptions import Subscriptions
+from tallystick.billing.subscription_table import Subscription, SubscriptionTable
+from tallystick.billing.subscriptions import ENDED, Subscriptions
 from tallystick.billing.walks import Walk, Walks
 from tallystick.billing.webhooks import VerifiedEvent
 from tallystick.clock import Clock
@@ -39,7 +41,16 @@ CALLS_PER_SECOND = 10
 MAX_CALLS = 20_000
 """The most calls of one walk. One that needs more stops, and goes on when it is called again."""
 
-PHASES = ("events", "sessions", "charges", "refunds", "disputes", "subscriptions", "purchases")
+PHASES = (
+    "events",
+    "sessions",
+    "charges",
+    "refunds",
+    "disputes",
+    "subscriptions",
+    "kept_subscriptions",
+    "purchases",
+)
 
 DONE = "done"
 
@@ -69,6 +80,7 @@ class Reconciliation:
         fulfilment: Fulfilment,
         clawbacks: Clawbacks,
         subscriptions: Subscriptions,
+        table: SubscriptionTable,
         inbox: Inbox,
         events: EventRecords,
         desk: EventDesk,
@@ -81,6 +93,7 @@ class Reconciliation:
         self._fulfilment = fulfilment
         self._clawbacks = clawbacks
         self._subscriptions = subscriptions
+        self._table = table
         self._inbox = inbox
         self._events = events
         self._desk = desk
@@ -114,6 +127,9 @@ class Reconciliation:
                 ours = await self._purchases.created_since(walk.report.since, cursor, PAGE)
                 page: list[Any] = ours
                 cursor = ours[-1].id if len(ours) == PAGE else None
+            elif phase == "kept_subscriptions":
+                page = kept = await self._table.not_in(ENDED, cursor, PAGE)
+                cursor = kept[-1].id if len(kept) == PAGE else None
             else:
                 await self._call(report)
                 page, cursor = await self._api.page(phase, _filter(phase, walk.report.since), cursor)
@@ -167,6 +183,8 @@ class Reconciliation:
                 return lambda: self._listed(subject, report), lambda: self._fulfil(subject["id"], report)
             case "subscriptions":
                 return lambda: self._subscription(subject, report), lambda: self._sync(subject, report)
+            case "kept_subscriptions":
+                return lambda: self._kept_subscription(subject, report), _nothing
             case "purchases":
                 session = subject.checkout_session_id
                 return lambda: self._purchase(subject, report), lambda: self._fulfil(session, report)
@@ -269,6 +287,12 @@ class Reconciliation:
         standing = await self._subscriptions.standing(subscription["id"])
         return _Found(None if standing is None else differences.of_subscription(standing))
 
+    async def _kept_subscription(self, kept: Subscription, report: Report) -> _Found:
+        """A subscription that goes on by our own books, and was not among those that Stripe listed."""
+        await self._call(report)
+        there = await or_none(self._api.subscription(kept.id))
+        return _Found(differences.of_subscription_unknown_at_stripe(kept) if there is None else None)
+
     async def _sync(self, subscription: dict[str, Any], report: Report) -> None:
         await self._call(report, 3)
         await self._subscriptions.sync(subscription["id"])
@@ -280,7 +304,7 @@ class Reconciliation:
 
 
 def _subject(phase: str, found: Any) -> str | None:
-    """The purchase or the payment that an object is about, which are looked at once in a walk.
+    """The purchase, payment or subscription that an object is about, which are looked at once in a walk.
 
     The refunds and disputes of a payment are part of the look at it, wherever it was met first.
     """
@@ -289,11 +313,19 @@ def _subject(phase: str, found: Any) -> str | None:
             return str(found["id"])
         case "purchases":
             return str(found.checkout_session_id)
+        case "subscriptions":
+            return str(found["id"])
+        case "kept_subscriptions":
+            return str(found.id)
         case "charges" | "refunds" | "disputes":
             intent: str | None = found["payment_intent"]
             return intent
         case _:
             return None
+
+
+async def _nothing() -> None:
+    """The repair of what is for an operator."""
 
 
 def _after(phase: str) -> str:

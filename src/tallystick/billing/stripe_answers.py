@@ -21,7 +21,7 @@ async def listed(request: Awaitable[stripe.StripeObject]) -> list[dict[str, Any]
     return data
 
 
-async def or_none(request: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
+async def or_none(request: Awaitable[T]) -> T | None:
     """The answer, or None when Stripe does not have what was asked for."""
     try:
         return await request

@@ -1,5 +1,6 @@
 """Subscriptions as we last saw them, and their table. Knows nothing of Stripe and of what follows from them."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -84,6 +85,16 @@ class SubscriptionTable:
     async def of_customer(self, stripe_customer_id: str) -> list[Subscription]:
         """The subscriptions of a customer of Stripe."""
         return await self._all(subscriptions.c.stripe_customer_id == stripe_customer_id)
+
+    async def not_in(self, statuses: Collection[str], after: str | None, limit: int) -> list[Subscription]:
+        """Subscriptions in any but these statuses, in the order of their ids, after the id `after` if it is given."""
+        query = (
+            _ALL.where(subscriptions.c.status.not_in(statuses), subscriptions.c.id > (after or ""))
+            .order_by(subscriptions.c.id)
+            .limit(limit)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [Subscription(**row) for row in rows]
 
     async def keep(self, seen: Subscription) -> None:
         """Keep what Stripe shows of a subscription, by whoever has its account (`account_leases`)."""

@@ -4,7 +4,7 @@ Whatever woke it, `sync` looks at one subscription afresh and brings its account
 it means is told by `story`, what was seen of it last is in `subscription_table`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from tallystick.billing.reading import (
     read_schedule,
     subscription_of,
 )
-from tallystick.billing.rests import RESTING, Rest, gone_on_by, rests_of, turn_told
+from tallystick.billing.rests import RESTING, Rest, Turn, gone_on_by, rests_of, turn_told
 from tallystick.billing.seen import seen_at_stripe
 from tallystick.billing.story import (
     LIVE,
@@ -32,6 +32,7 @@ from tallystick.billing.story import (
     plans_billed,
     tell,
 )
+from tallystick.billing.stripe_answers import or_none
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscription_table import LONG_AGO, Subscription, SubscriptionTable
 from tallystick.billing.timeline import Run, in_order
@@ -42,7 +43,10 @@ from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import RenewAllowance, SetPlan
 from tallystick.ledger import Ledger
 
-ENDED = frozenset({"canceled", "incomplete_expired"})
+LOST = "lost"
+"""The status that we give to a subscription that Stripe does not have any more."""
+
+ENDED = frozenset({"canceled", "incomplete_expired", LOST})
 LONGEST_MONTH = timedelta(days=31)
 """For how long at most what a subscription was paid for goes on after its end (S16)."""
 
@@ -135,6 +139,7 @@ class Subscriptions:
         account_id = await self._account_of(subscription_id)
         while account_id is not None:
             async with self._leases.of(account_id) as lease:
+                await self._note_that_it_is_back(subscription_id)
                 look = await self._look(subscription_id, invoice_id)
                 if look is None:
                     break
@@ -165,6 +170,49 @@ class Subscriptions:
         if other is not None and not seen.is_live:
             # What the other one paid for may have waited for this one to end.
             then.append(other.id)
+
+    async def end_if_lost(self, kept: Subscription) -> dict[str, Any] | None:
+        """A subscription that we keep, as Stripe has it. Where Stripe has it no more it ends as from now (S16): then None.
+
+        For people alone: an event may come from wherever Stripe, or our key, shows less than there is (S27). Killed in
+        the middle, it is gone on with by the same call.
+        """
+        async with self._leases.of(kept.account_id):
+            found = await self._found_or_lost(kept)
+        if found is not None:
+            return found
+        other = await self.of_account(kept.account_id)
+        if other is not None and other.is_live:
+            # What it paid for may have waited for this one to end.
+            await or_none(self.sync(other.id))
+        return None
+
+    async def _found_or_lost(self, kept: Subscription) -> dict[str, Any] | None:
+        if kept.status != LOST:
+            found = await or_none(self._api.subscription(kept.id))
+            if found is not None:
+                return found
+            now = self._clock()
+            kept = replace(kept, status=LOST, ends_at=now, changes_at=None, next_plan=None, next_price=None)
+            # Should it come back, it has rested in between.
+            await self._table.note(kept.id, Turn(now, rests=True))
+            await self._table.keep(kept)
+            log.warning("subscription_lost", account_id=kept.account_id, subscription_id=kept.id)
+        elif await self._plan_set_since_its_end(kept):
+            return None
+        await self._set_plan(_Look(kept, Story((), ()), (), True, False, frozenset({kept.plan}), frozenset()))
+        return None
+
+    async def _note_that_it_is_back(self, subscription_id: str) -> None:
+        """A subscription that was lost and is at Stripe after all goes on from now, as one that has rested does."""
+        kept = await self._table.get(subscription_id)
+        if kept is not None and kept.status == LOST:
+            await self._api.subscription(subscription_id)
+            await self._table.note(subscription_id, Turn(self._clock(), rests=False))
+
+    async def _plan_set_since_its_end(self, lost: Subscription) -> bool:
+        latest = await self._ledger.entries(lost.account_id, kind=EntryKind.PLAN_SET, limit=1)
+        return bool(latest) and lost.ends_at is not None and latest[0].recorded_at >= lost.ends_at
 
     async def standing(self, subscription_id: str) -> "Standing | None":
         """How an account stands to what its subscription at Stripe says now. Changes nothing; None when not ours."""
@@ -254,7 +302,8 @@ class Subscriptions:
             over = other.status in ENDED and other.ends_at is not None and other.ends_at > recent
             rests = other.status in RESTING and await self._rests_since(other.id, recent)
             if (over or rests) and other.id != look.seen.id:
-                found = await self._look(other.id, None)
+                # One that Stripe does not have any more tells nothing of itself.
+                found = await or_none(self._look(other.id, None))
                 looks += [] if found is None else [found]
         told = in_order(self._run(each) for each in looks if each.was_paid or each.story.counting)
         if not any(isinstance(command, RenewAllowance) for command in told):
@@ -320,7 +369,9 @@ class Subscriptions:
         if carrier is not None:
             since = _began(account, carrier, self._clock())
         else:
-            since = None if await self._may_go_on(all_of_them, look) else _last_end(all_of_them)
+            # One that was lost may come back, and a year that it has paid for goes on then.
+            goes_on = seen.status == LOST or await self._may_go_on(all_of_them, look)
+            since = None if goes_on else _last_end(all_of_them)
         await self._ledger.submit(
             SetPlan(
                 account_id=account.id,
@@ -338,7 +389,7 @@ class Subscriptions:
         """Whether one of an account's subscriptions rests and has paid for the time that is now, which goes on with it."""
         for each in subscriptions:
             if each.status in RESTING:
-                found = look if each.id == look.seen.id else await self._look(each.id, None)
+                found = look if each.id == look.seen.id else await or_none(self._look(each.id, None))
                 if found is not None and _has_paid_at(self._clock(), found.story.counting):
                     return True
         return False

@@ -24,6 +24,7 @@ from tallystick.cli import (
     refunds,
     stripe_doctor,
     stripe_setup,
+    subscriptions,
 )
 from tallystick.cli.running import exits_cleanly
 from tallystick.cli.since import read_since, since_option
@@ -59,6 +60,7 @@ stripe_app = typer.Typer(
 )
 app.add_typer(stripe_app)
 app.add_typer(purchases.app)
+app.add_typer(subscriptions.app)
 app.add_typer(events.app)
 db_app = typer.Typer(name="db", no_args_is_help=True, help="The database past one machine.")
 app.add_typer(db_app)

@@ -43,7 +43,9 @@ def _print(report: Report) -> None:
     _print_differences(f"Repaired: {len(report.repaired):,}", report.repaired)
     title = "Left" if report.applied else "To be repaired, or for an operator"
     _print_differences(f"{title}: {len(report.left):,}", report.left, to_do=True)
-    looked_at = ", ".join(f"{count:,} {what}" for what, count in report.looked_at.items()) or "nothing"
+    looked_at = (
+        ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in report.looked_at.items()) or "nothing"
+    )
     console.print(
         f"Since {report.since:%Y-%m-%d %H:%M} UTC: looked at {looked_at}, with {report.calls:,} calls to Stripe."
     )
