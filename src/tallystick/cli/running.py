@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
-from rich.console import Console
 
+from tallystick.cli.tables import text_console
 from tallystick.config import ConfigurationError
 from tallystick.database.schema import CannotConnect, SchemaOutOfDate
 from tallystick.domain.errors import TallystickError
@@ -39,7 +39,7 @@ def exits_cleanly(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except TallystickError as error:
-            Console(stderr=True).print(error.message, style="red", markup=False, highlight=False)
+            text_console(stderr=True).print(error.message, style="red")
             needs_set_up = isinstance(error, _NEEDS_SET_UP)
             raise typer.Exit(EXIT_SETTINGS if needs_set_up else EXIT_REFUSED) from error
         except KeyboardInterrupt:

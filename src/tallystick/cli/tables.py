@@ -1,4 +1,4 @@
-"""How commands print tables: nothing is cut or broken, so that ids can be copied and programs find whole lines."""
+"""How commands print tables and text: nothing is cut or broken, so that ids can be copied and programs find whole lines."""
 
 from rich.console import Console
 from rich.table import Table
@@ -7,9 +7,9 @@ NO_TERMINAL = 100_000
 """The width of what is no terminal: files and programs take lines of any length."""
 
 
-def text_console() -> Console:
-    """Standard output for plain text, folded at the width of a terminal and nowhere else."""
-    console = Console(markup=False, highlight=False)
+def text_console(*, stderr: bool = False) -> Console:
+    """Standard output, or stderr, for plain text, folded at the width of a terminal and nowhere else."""
+    console = Console(stderr=stderr, markup=False, highlight=False)
     if not console.is_terminal:
         console.width = NO_TERMINAL
     return console
