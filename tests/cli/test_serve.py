@@ -79,6 +79,8 @@ async def test_serve_sells_a_plan_and_a_pack_against_a_sandbox_of_its_own_proces
             started = await browser.post("/api/stripe/create-plan-checkout", json={"plan": "plus"})
             await pay(started.json()["url"], "ann@example.com")
             await _until(browser, "monthly", 500)
+            # The allowance opens first, and only the plan lets her buy.
+            await _until(browser, "plan", "plus")
             started = await browser.post("/api/stripe/create-credit-checkout", json={})
             await pay(started.json()["url"], "ann@example.com")
             await _until(browser, "bonus", 200)
@@ -87,7 +89,7 @@ async def test_serve_sells_a_plan_and_a_pack_against_a_sandbox_of_its_own_proces
             assert "sk_test_" not in log
 
 
-async def _until(browser: httpx2.AsyncClient, name: str, value: int) -> None:
+async def _until(browser: httpx2.AsyncClient, name: str, value: int | str) -> None:
     async with asyncio.timeout(30):
         while (await browser.get("/api/credits/balance")).json()[name] != value:
             await asyncio.sleep(0.1)
