@@ -113,7 +113,8 @@ class Checkout:
 
         Whoever has one already is sent to the portal's page that confirms the change of it: two clicks must
         not end in two subscriptions that both charge. So Stripe is asked what there is: our own books learn of
-        a payment only when its event arrives. One that it does not have any more has ended then. Raises UnknownPlan, PlanNotForSale, AlreadyOnPlan, and as above.
+        a payment only when its event arrives. A subscription that Stripe does not have any more ends here. Raises
+        UnknownPlan, PlanNotForSale, AlreadyOnPlan, and as above.
         """
         plan = self._catalogue.plan(plan_name)
         if plan is None:

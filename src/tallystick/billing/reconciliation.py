@@ -128,7 +128,8 @@ class Reconciliation:
                 page: list[Any] = ours
                 cursor = ours[-1].id if len(ours) == PAGE else None
             elif phase == "kept_subscriptions":
-                page = kept = await self._table.not_in(ENDED, cursor, PAGE)
+                kept = await self._table.not_in(ENDED, cursor, PAGE)
+                page = list(kept)
                 cursor = kept[-1].id if len(kept) == PAGE else None
             else:
                 await self._call(report)
