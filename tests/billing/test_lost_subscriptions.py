@@ -10,6 +10,7 @@ from tallystick.billing import EventStatus
 from tallystick.billing.differences import Kind
 from tallystick.billing.errors import (
     AlreadyOnPlan,
+    NoCustomer,
     StripeRejected,
     StripeUnavailable,
     SubscriptionNotLost,
@@ -69,6 +70,17 @@ async def test_s16_what_was_paid_of_a_lost_subscription_stays_until_its_month_en
     await life.pass_until(2026, 4, 1)
     await life.shows("free", 25, "lost")
     assert await life.opened() == [(T0, 500), (on(2026, 2, 28), 500), (on(2026, 3, 31), 25)]
+
+
+async def test_s16_who_wants_to_manage_a_subscription_that_stripe_has_lost_can_begin_anew(life: Life) -> None:
+    await life.subscribe()
+    await life.pass_until(2026, 2, 10)
+    lose(life)
+    with pytest.raises(NoCustomer):
+        await life.billing.open_portal("acme")
+    await life.shows("free", 500, "lost")
+    await life.subscribe()
+    await life.shows("plus", 500, "active")
 
 
 async def test_s27_an_event_of_a_subscription_that_stripe_does_not_show_ends_nothing(life: Life) -> None:

@@ -79,11 +79,11 @@ class Billing:
         self._purchases = Purchases(database, clock)
         customers = Customers(database, self._api, ledger, clock)
         table = SubscriptionTable(database, catalogue, clock)
-        self._portal = Portal(settings, self._api, catalogue, customers, table)
         self._fulfilment = Fulfilment(settings, self._api, ledger, self._purchases, customers)
         self._subscriptions = Subscriptions(
             self._api, table, ledger, catalogue, customers, AccountLeases(database, clock), clock
         )
+        self._portal = Portal(settings, self._api, catalogue, customers, table, self._subscriptions)
         self._table = table
         self._checkout = Checkout(
             settings,

@@ -13,6 +13,7 @@ from tallystick.billing.making import make_surely
 from tallystick.billing.portal_configuration import ours, portal_configuration
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.billing.subscription_table import SubscriptionTable
+from tallystick.billing.subscriptions import Subscriptions
 from tallystick.domain.catalogue import Catalogue
 
 log = structlog.get_logger(__name__)
@@ -53,21 +54,28 @@ class Portal:
         api: StripeApi,
         catalogue: Catalogue,
         customers: Customers,
-        subscriptions: SubscriptionTable,
+        table: SubscriptionTable,
+        subscriptions: Subscriptions,
     ) -> None:
         self._settings = settings
         self._api = api
         self._catalogue = catalogue
         self._customers = customers
+        self._table = table
         self._subscriptions = subscriptions
         self._configuration: str | None = None
 
     async def open(self, account_id: str) -> str:
-        """The address of a portal session, good for one visit soon. Raises NoCustomer."""
-        carrier = next(iter(await self._subscriptions.of_account(account_id)), None)
+        """The address of a portal session, good for one visit soon. Raises NoCustomer.
+
+        Where Stripe has neither customer nor subscription any more, that one ends here: there is nothing to manage.
+        """
+        carrier = next(iter(await self._table.of_account(account_id)), None)
         customer = carrier.stripe_customer_id if carrier is not None and carrier.is_live else None
         customer = customer or await self._customers.of_account(account_id)
         if customer is None or await self._api.customer(customer) is None:
+            if carrier is not None and carrier.is_live:
+                await self._subscriptions.end_if_lost(carrier)
             raise NoCustomer
         return await self.visit(customer)
 
