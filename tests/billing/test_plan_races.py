@@ -157,13 +157,13 @@ async def test_s27_an_older_answer_of_stripe_does_not_overwrite_a_newer_one(
     id: str = shop.sandbox.store.newest_first("subscription")[0]["id"]
     if known:
         await shop.deliver()
-    look = shop.billing._subscriptions._look
+    look = shop.billing._subscriptions._looks.at
     if runs_out:
         # Stripe takes so long to answer that the lease is over before it has.
         monkeypatch.setattr(account_leases, "LEASE", timedelta(0))
 
     async def look_late(subscription_id: str, invoice_id: str | None) -> Any:
-        monkeypatch.setattr(shop.billing._subscriptions, "_look", look)
+        monkeypatch.setattr(shop.billing._subscriptions._looks, "at", look)
         old = await look(subscription_id, invoice_id)
         assert old is not None
         assert old.seen.status == "active"
@@ -171,7 +171,7 @@ async def test_s27_an_older_answer_of_stripe_does_not_overwrite_a_newer_one(
         await meanwhile.begin(subscription_id)
         return old
 
-    monkeypatch.setattr(shop.billing._subscriptions, "_look", look_late)
+    monkeypatch.setattr(shop.billing._subscriptions._looks, "at", look_late)
     await shop.billing._subscriptions.sync(id)
     assert await meanwhile.end() is not runs_out
     kept = await shop.billing.subscription("acme")

@@ -22,8 +22,8 @@ from tallystick.billing.purchases import Purchases, PurchaseStatus, new_purchase
 from tallystick.billing.reading import read_schedule
 from tallystick.billing.story import GOOD
 from tallystick.billing.stripe_api import BillingSettings, StripeApi
-from tallystick.billing.subscription_table import SubscriptionTable
-from tallystick.billing.subscriptions import LOST, Subscriptions
+from tallystick.billing.subscription_table import LOST, SubscriptionTable
+from tallystick.billing.subscriptions import Subscriptions
 from tallystick.clock import Clock
 from tallystick.domain.amounts import Money
 from tallystick.domain.catalogue import Catalogue, Pack, PlanPrice

@@ -25,8 +25,8 @@ from tallystick.billing.purchases import Purchase, Purchases
 from tallystick.billing.report import Report
 from tallystick.billing.stripe_answers import or_none
 from tallystick.billing.stripe_api import StripeApi
-from tallystick.billing.subscription_table import Subscription, SubscriptionTable
-from tallystick.billing.subscriptions import ENDED, Subscriptions
+from tallystick.billing.subscription_table import ENDED, Subscription, SubscriptionTable
+from tallystick.billing.subscriptions import Subscriptions
 from tallystick.billing.walks import Walk, Walks
 from tallystick.billing.webhooks import VerifiedEvent
 from tallystick.clock import Clock

@@ -15,6 +15,11 @@ from tallystick.database.engine import Database
 from tallystick.database.tables import subscription_turns, subscriptions
 from tallystick.domain.catalogue import Catalogue
 
+LOST = "lost"
+"""The status that we give to a subscription that Stripe does not have any more."""
+
+ENDED = frozenset({"canceled", "incomplete_expired", LOST})
+
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 

@@ -13,40 +13,26 @@ import structlog
 from tallystick.billing.account_leases import AccountLeases
 from tallystick.billing.customers import Customers
 from tallystick.billing.locks import SharedLooks
+from tallystick.billing.looks import Look, Looks
 from tallystick.billing.mistaken_rests import done_anew
 from tallystick.billing.reading import (
-    Invoice,
-    Schedule,
-    read_invoice,
-    read_schedule,
     subscription_of,
 )
-from tallystick.billing.rests import RESTING, Rest, Turn, gone_on_by, rests_of, turn_told
-from tallystick.billing.seen import seen_at_stripe
+from tallystick.billing.rests import RESTING, Turn, rests_of, turn_told
 from tallystick.billing.story import (
-    LIVE,
-    Prices,
     Story,
-    carried_plan,
-    next_change,
-    plans_billed,
-    tell,
 )
 from tallystick.billing.stripe_answers import or_none
 from tallystick.billing.stripe_api import StripeApi
-from tallystick.billing.subscription_table import LONG_AGO, Subscription, SubscriptionTable
+from tallystick.billing.subscription_table import ENDED, LONG_AGO, LOST, Subscription, SubscriptionTable
 from tallystick.billing.timeline import Run, in_order
-from tallystick.billing.told import Command, Told, instant
+from tallystick.billing.told import Command, Told
 from tallystick.clock import Clock
 from tallystick.domain.account import Account, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import RenewAllowance, SetPlan
 from tallystick.ledger import Ledger
 
-LOST = "lost"
-"""The status that we give to a subscription that Stripe does not have any more."""
-
-ENDED = frozenset({"canceled", "incomplete_expired", LOST})
 LONGEST_MONTH = timedelta(days=31)
 """For how long at most what a subscription was paid for goes on after its end (S16)."""
 
@@ -67,13 +53,14 @@ class Subscriptions:
         clock: Clock,
     ) -> None:
         self._api = api
+        self._looks = Looks(api, table, catalogue, customers, clock)
         self._table = table
         self._ledger = ledger
         self._catalogue = catalogue
         self._customers = customers
         self._leases = leases
         self._clock = clock
-        self._looks = SharedLooks()
+        self._shared = SharedLooks()
 
     async def of_account(self, account_id: str) -> Subscription | None:
         """The subscription that carries the account, or the last one that has ended."""
@@ -126,7 +113,7 @@ class Subscriptions:
         """
         # Stripe tells of one renewal in several events; those that come together need one look.
         then: list[str] = []
-        await self._looks.at(
+        await self._shared.at(
             subscription_id, lambda: self._sync(subscription_id, invoice_id, then), covering=invoice_id
         )
         for other in then:
@@ -140,7 +127,7 @@ class Subscriptions:
         while account_id is not None:
             async with self._leases.of(account_id) as lease:
                 await self._note_that_it_is_back(subscription_id)
-                look = await self._look(subscription_id, invoice_id)
+                look = await self._looks.at(subscription_id, invoice_id)
                 if look is None:
                     break
                 if await lease.goes_on():
@@ -156,7 +143,7 @@ class Subscriptions:
             return kept.account_id
         return await self._customers.account_of((await self._api.subscription(subscription_id))["customer"])
 
-    async def _follow(self, look: "_Look", then: list[str]) -> None:
+    async def _follow(self, look: Look, then: list[str]) -> None:
         """Bring the account to where a look has found its subscription."""
         seen = look.seen
         await self._table.keep(seen)
@@ -200,7 +187,7 @@ class Subscriptions:
             log.warning("subscription_lost", account_id=kept.account_id, subscription_id=kept.id)
         elif await self._plan_set_since_its_end(kept):
             return None
-        await self._set_plan(_Look(kept, Story((), ()), (), True, False, frozenset({kept.plan}), frozenset()))
+        await self._set_plan(Look(kept, Story((), ()), (), True, False, frozenset({kept.plan}), frozenset()))
         return None
 
     async def _note_that_it_is_back(self, subscription_id: str) -> None:
@@ -216,7 +203,7 @@ class Subscriptions:
 
     async def standing(self, subscription_id: str) -> "Standing | None":
         """How an account stands to what its subscription at Stripe says now. Changes nothing; None when not ours."""
-        look = await self._look(subscription_id, None)
+        look = await self._looks.at(subscription_id)
         if look is None:
             return None
         account = await self._ledger.account(look.seen.account_id)
@@ -239,62 +226,7 @@ class Subscriptions:
             wanted=wanted,
         )
 
-    async def _look(self, subscription_id: str, invoice_id: str | None) -> "_Look | None":
-        """Ask Stripe what there is to know; None when it is no business of ours."""
-        fetched = await self._api.subscription(subscription_id)
-        kept = await self._table.get(subscription_id)
-        account_id = kept.account_id if kept is not None else await self._customers.account_of(fetched["customer"])
-        if account_id is None:
-            return None
-        known = {kept.stripe_price: kept.plan} if kept is not None and kept.stripe_price else {}
-        prices = Prices(self._catalogue, known)
-        invoices = await self._invoices(subscription_id, invoice_id)
-        items = {item["price"]["id"]: item for item in fetched["items"]["data"]}
-        plan = carried_plan(fetched["status"], items, fetched.get("metadata") or {}, invoices, prices)
-        if plan is None:
-            return None
-        sold = {price: its for price in items if (its := prices.plan_of(price)) is not None}
-        price = next((price for price, its in sold.items() if its == plan), None)
-        item = items.get(price or "", fetched["items"]["data"][0])
-        planned = await self._planned(fetched)
-        change = None if planned is None else next_change(planned, plan, price, prices)
-        status, ended = fetched["status"], fetched.get("ended_at")
-        turns = await self._table.turns(subscription_id)
-        rests = rests_of(turns, rests_now=None if status in ENDED else status in RESTING)
-        if status not in RESTING:
-            paid = (at for each in invoices if (at := each.paid_at) is not None and (ended is None or at <= ended))
-            rests = gone_on_by(rests, map(instant, paid))
-        if status in LIVE:
-            # It has gone on. Where that was not paid for, the event that tells it says since when; until then that rest
-            # is as good as unheard.
-            rests = tuple(rest for rest in rests if rest.ended is not None)
-        return _Look(
-            seen=seen_at_stripe(fetched, item, account_id, plan, price, planned, change),
-            story=tell(account_id, status, invoices, (), prices, self._clock(), ended, rests, plan),
-            rests=rests,
-            ever_rested=bool(turns),
-            was_paid=any(each.status == "paid" for each in invoices),
-            plans=frozenset(
-                {plan.name, *(its.name for its in sold.values()), *plans_billed(invoices, prices)}
-                | ({kept.plan} if kept is not None else set())
-            ),
-            invoices=frozenset(invoice.id for invoice in invoices),
-        )
-
-    async def _planned(self, fetched: dict[str, Any]) -> Schedule | None:
-        """What the schedule of a subscription plans, if it has one."""
-        schedule = await self._api.schedule(fetched["schedule"]) if fetched.get("schedule") else None
-        return None if schedule is None else read_schedule(schedule)
-
-    async def _invoices(self, subscription_id: str, also: str | None) -> list[Invoice]:
-        """The newest invoices of a subscription and the one in question, in the order in which they were made."""
-        found = {invoice["id"]: invoice for invoice in await self._api.invoices_of(subscription_id)}
-        if also is not None and also not in found:
-            found[also] = await self._api.invoice(also)
-        # What was made within one second stays in Stripe's own order, which is newest first.
-        return sorted(map(read_invoice, reversed(found.values())), key=lambda invoice: invoice.created)
-
-    async def _counting(self, look: "_Look") -> tuple[Command, ...]:
+    async def _counting(self, look: Look) -> tuple[Command, ...]:
         """What a subscription that no other one stands before does, with what others did that ended lately (S27)."""
         recent = self._clock() - LONGEST_MONTH
         looks = [look]
@@ -303,7 +235,7 @@ class Subscriptions:
             rests = other.status in RESTING and await self._rests_since(other.id, recent)
             if (over or rests) and other.id != look.seen.id:
                 # One that Stripe does not have any more tells nothing of itself.
-                found = await or_none(self._look(other.id, None))
+                found = await or_none(self._looks.at(other.id))
                 looks += [] if found is None else [found]
         told = in_order(self._run(each) for each in looks if each.was_paid or each.story.counting)
         if not any(isinstance(command, RenewAllowance) for command in told):
@@ -320,7 +252,7 @@ class Subscriptions:
         rests = rests_of(await self._table.turns(subscription_id), rests_now=True)
         return bool(rests) and rests[-1].ended is None and rests[-1].began > since
 
-    def _run(self, look: "_Look") -> Run:
+    def _run(self, look: Look) -> Run:
         seen = look.seen
         began = seen.started_at or LONG_AGO
         return Run(
@@ -351,7 +283,7 @@ class Subscriptions:
         for command in told[start:]:
             await self._ledger.submit(command)
 
-    async def _set_plan(self, look: "_Look") -> None:
+    async def _set_plan(self, look: Look) -> None:
         """Put the account on the plan of the subscription that carries it, else on the first one.
 
         Any plan but those that this subscription ever carried was set by an operator and stays.
@@ -385,11 +317,11 @@ class Subscriptions:
         )
         log.info("plan_set", account_id=account.id, plan=wanted.name, subscription_id=seen.id)
 
-    async def _may_go_on(self, subscriptions: list[Subscription], look: "_Look") -> bool:
+    async def _may_go_on(self, subscriptions: list[Subscription], look: Look) -> bool:
         """Whether one of an account's subscriptions rests and has paid for the time that is now, which goes on with it."""
         for each in subscriptions:
             if each.status in RESTING:
-                found = look if each.id == look.seen.id else await or_none(self._look(each.id, None))
+                found = look if each.id == look.seen.id else await or_none(self._looks.at(each.id))
                 if found is not None and _has_paid_at(self._clock(), found.story.counting):
                     return True
         return False
@@ -409,19 +341,6 @@ class Standing:
     missing: str | None
     plan: str
     wanted: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What one look at Stripe has shown: the subscription, what follows from it, and the plans it ever carried."""
-
-    seen: Subscription
-    story: Story
-    rests: tuple[Rest, ...]
-    ever_rested: bool
-    was_paid: bool
-    plans: frozenset[str]
-    invoices: frozenset[str]
 
 
 def _is_so(account: Account, command: Command, now: datetime) -> bool:
