@@ -8,7 +8,7 @@ import pytest
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import Spend
 from tallystick.domain.periods import add_months
-from tests.billing.lifecycle import LITE, PRO, T0, Life, living, on
+from tests.billing.lifecycle import LITE, PRO, PRO_YEAR, T0, Life, living, on
 from tests.conftest import PLUS_PRICE
 
 
@@ -272,6 +272,18 @@ async def test_s17_from_the_month_to_the_year_the_months_go_on_as_they_were(life
         await life.pass_until(*add_months(T0, month).timetuple()[:3])
         await life.shows("plus", 500, "active")
     assert await life.opened() == [(add_months(T0, month), 500) for month in range(14)]
+
+
+async def test_s17_s27_to_the_year_in_the_second_of_an_upgrade_the_year_is_paid_for_all_the_same(life: Life) -> None:
+    await life.subscribe("plus")
+    await life.pass_until(2026, 2, 9)
+    for price in (PRO, PRO_YEAR):
+        item = life.newest()["items"]["data"][0]["id"]
+        billed = {"proration_behavior": "always_invoice", "payment_behavior": "error_if_incomplete"}
+        await life.update(items=[{"id": item, "price": price}], **billed)
+    await life.pass_until(2026, 3, 20)
+    await life.shows("pro", 2_000, "active")
+    assert (await life.account()).resets_at(life.clock()) == on(2026, 3, 31)
 
 
 async def test_s17_from_the_year_to_the_month_the_year_comes_to_its_end_first(life: Life) -> None:

@@ -172,3 +172,27 @@ async def test_s27_a_year_that_ended_leaves_no_month_where_another_subscription_
         account = await shop.account()
         assert (account.plan, account.monthly) == ("free", 25)
         await shop.assert_proven()
+
+
+async def test_s16_s27_a_trial_that_begins_as_another_ends_takes_the_month_that_opened_then_for_want_of_it(
+    life: Life, late: Shop
+) -> None:
+    customer = await life.customer()
+    subscriptions = life.stripe.v1.subscriptions
+    trial: Any = {"customer": customer, "items": [{"price": PLUS_PRICE}], "trial_period_days": 14}
+    first = await subscriptions.create_async(trial)
+    await late.deliver(life.events())
+    await life.pass_until(2026, 2, 3, deliver=False)
+    await subscriptions.cancel_async(first.id)
+    await life.pass_until(2026, 2, 14, deliver=False)
+    await subscriptions.create_async(trial)
+    method = await life.stripe.v1.payment_methods.attach_async(DECLINES_LATER, {"customer": customer})
+    default: Any = {"invoice_settings": {"default_payment_method": method.id}}
+    await life.stripe.v1.customers.update_async(customer, default)
+    await life.pass_until(2026, 3, 1, deliver=False)
+    events = life.events()
+    for shop in (life, late):
+        await shop.deliver(events)
+        account = await shop.account()
+        assert (account.plan, account.monthly) == ("plus", 0)
+        await shop.assert_proven()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tallystick.billing.told import Command
+from tallystick.billing.told import Command, counts_since
 from tallystick.domain.account import Account, Allowance, Entry
 from tallystick.domain.catalogue import Plan
 from tallystick.domain.commands import RenewAllowance, SetPlan
@@ -60,8 +60,8 @@ def _as_it_began(
     paid = [c for c in told if isinstance(c, RenewAllowance) and now in c.period]
     if not paid:
         return None
-    before = [command for command in told if _counts_since(command, now) <= start]
-    after = [command for command in told if _counts_since(command, now) > start]
+    before = [command for command in told if (counts_since(command) or now) <= start]
+    after = [command for command in told if command not in before]
     emptied = SetPlan(
         account_id=account_id,
         key=name,
@@ -75,7 +75,3 @@ def _as_it_began(
     whole = replace(emptied, key=f"{name}:{plan}", plan=plan, since=start, rests=False)
     renewals = [command for command in before if isinstance(command, RenewAllowance)]
     return (*renewals, emptied, whole, *(_once_more(command, name) for command in after))
-
-
-def _counts_since(command: Command, now: datetime) -> datetime:
-    return command.period.start if isinstance(command, RenewAllowance) else command.since or now

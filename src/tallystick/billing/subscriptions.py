@@ -26,7 +26,7 @@ from tallystick.billing.stripe_answers import or_none
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscription_table import ENDED, LONG_AGO, LOST, Subscription, SubscriptionTable
 from tallystick.billing.timeline import Run, in_order
-from tallystick.billing.told import Command, Told
+from tallystick.billing.told import Command, Told, counts_since
 from tallystick.clock import Clock
 from tallystick.domain.account import Account, EntryKind
 from tallystick.domain.catalogue import Catalogue
@@ -274,13 +274,19 @@ class Subscriptions:
         What follows a rest is told again with it. A rest is written down also where it leaves the account as it is: by
         its key, another process that has just found the same knows that what follows it is done.
         """
-        start = 0
+        start, unheard = 0, list[Command]()
         for n, command in enumerate(told):
             if await self._ledger.entry_by_key(account_id, command.key) is not None:
                 start = n + 1
-            elif isinstance(command, SetPlan) and command.rests:
-                break
-        for command in told[start:]:
+            elif isinstance(command, SetPlan):
+                if command.rests:
+                    break
+            else:
+                unheard.append(command)
+        # Of what happened at one instant payments are told first, also one that came last.
+        last = counts_since(told[start - 1]) if start else None
+        of_that_instant = [each for each in unheard if each not in told[start:] and counts_since(each) == last]
+        for command in (*of_that_instant, *told[start:]):
             await self._ledger.submit(command)
 
     async def _set_plan(self, look: Look) -> None:
@@ -299,7 +305,7 @@ class Subscriptions:
         if wanted is None or wanted.name == account.plan:
             return
         if carrier is not None:
-            since = _began(account, carrier, self._clock())
+            since = _began(account, carrier, look.story if carrier.id == seen.id else None, self._clock())
         else:
             # One that was lost may come back, and a year that it has paid for goes on then.
             goes_on = seen.status == LOST or await self._may_go_on(all_of_them, look)
@@ -352,17 +358,22 @@ def _is_so(account: Account, command: Command, now: datetime) -> bool:
     return current is None or current.plan == command.plan or not opened_since
 
 
-def _began(account: Account, carrier: Subscription, now: datetime) -> datetime | None:
+def _began(account: Account, carrier: Subscription, story: Story | None, now: datetime) -> datetime | None:
     """From when a change to the carrier's plan counts, however late it is heard (S27).
 
-    None where it counts from now on: a change within a paid time says itself since when (S17).
+    None where it counts from now on: a change within a paid time says itself since when (S17). A month that began in
+    time that the carrier had paid for, as its `story` tells, is not there by right, also where both began at once.
     """
-    is_paid = account.allowance is not None and account.allowance.is_paid_at(now)
-    return None if is_paid else carrier.started_at
+    month = account.allowance
+    if month is not None and month.is_paid_at(now):
+        return None
+    if month is not None and story is not None and _has_paid_at(month.period.start, story.told):
+        return month.period.start - timedelta.resolution
+    return carrier.started_at
 
 
-def _has_paid_at(now: datetime, told: tuple[Told, ...]) -> bool:
-    return any(isinstance(each.command, RenewAllowance) and now in each.command.period for each in told)
+def _has_paid_at(at: datetime, told: tuple[Told, ...]) -> bool:
+    return any(isinstance(each.command, RenewAllowance) and at in each.command.period for each in told)
 
 
 def _last_end(subscriptions: list[Subscription]) -> datetime | None:

@@ -37,3 +37,8 @@ def instant(seconds: int) -> datetime:
 def only_prolongs(command: Command) -> bool:
     """Whether it leaves the allowance that is running as it is, and only says what comes after that (S17)."""
     return isinstance(command, RenewAllowance) and command.prolongs
+
+
+def counts_since(command: Command) -> datetime | None:
+    """The instant from which it counts."""
+    return command.period.start if isinstance(command, RenewAllowance) else command.since
