@@ -12,8 +12,10 @@ from stripe_sandbox import checkout, disputes, refunds
 from tallystick.billing import PurchaseStatus, Report
 from tallystick.billing.differences import Difference, Kind
 from tallystick.database.tables import purchases
+from tallystick.domain.commands import RenewAllowance
+from tallystick.domain.periods import Period
 from tests.billing.conftest import BANK, Shop, forget_events
-from tests.billing.lifecycle import Life, living
+from tests.billing.lifecycle import Life, living, on
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,24 @@ async def test_wrong_allowance_is_what_a_renewal_comes_to_that_nobody_told_us_of
     assert difference.what == f"The ledger has nothing of invoice:{invoice['id']}:plus."
     await assert_repaired(life, difference)
     await life.shows("plus", 500, "active")
+
+
+async def test_wrong_period_is_what_a_month_comes_to_that_somebody_opened_by_hand(life: Life) -> None:
+    await life.subscribe()
+    await life.pass_until(2026, 2, 10)
+    assert (await life.billing.reconcile()).is_healthy
+    month = Period(life.clock(), on(2026, 4, 1))
+    await life.ledger.submit(RenewAllowance(account_id="acme", key="by-hand", plan="plus", period=month))
+    difference = await only_difference(life)
+    assert (difference.kind, difference.subject) == (Kind.WRONG_PERIOD, life.newest()["id"])
+    assert difference.what == (
+        "The account has its allowance until 2026-04-01 09:30:00+00:00, and by what was paid for it should be until "
+        "2026-02-28 09:30:00+00:00."
+    )
+    # Nothing is missing that could be told again: what was meant is for an operator to say.
+    assert (difference.is_safe, difference.suggestion) == (False, "tallystick credits show acme")
+    report = await heal(life)
+    assert (report.repaired, report.left) == ([], [difference])
 
 
 async def test_clawback_without_refund_is_what_a_refund_comes_to_that_failed_unheard(shop: Shop) -> None:

@@ -15,6 +15,7 @@ import httpx2
 from stripe_sandbox import Sandbox, SandboxServer, agenda
 from stripe_sandbox.billing import settings as billing_settings
 from tallystick.billing import PurchaseStatus
+from tallystick.billing.differences import of_subscription
 from tallystick.clock import Clock
 from tallystick.domain.account import Account
 from tests.billing.conftest import Shop, make_shop
@@ -154,6 +155,9 @@ async def hold(life: Life, at_once: Shop, late: Shop) -> None:
     coming = None if shown[0] is None else shown[0].next_plan
     assert coming == ((model.running and model.running.becomes) or None), life.acts
     for shop in (at_once, late):
+        for kept in await shop.billing._table.of_account(life.name):
+            standing = await shop.billing._subscriptions.standing(kept.id)
+            assert standing is None or of_subscription(standing) is None, life.acts
         statuses = {purchase.id: purchase.status for purchase in await shop.billing.purchases(life.name)}
         for bought in life.bought:
             assert (statuses[bought.purchase_id] is PurchaseStatus.CREDITED) is bought.paid

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     PURCHASE_OUT_OF_DATE = "purchase_out_of_date"
     WRONG_PLAN = "wrong_plan"
     WRONG_ALLOWANCE = "wrong_allowance"
+    WRONG_PERIOD = "wrong_period"
     SUBSCRIPTION_OUT_OF_DATE = "subscription_out_of_date"
 
 
@@ -182,11 +183,21 @@ def of_subscription(standing: Standing) -> Difference | None:
         kind, what = Kind.WRONG_PLAN, f"The account is on {standing.plan}, and should be on {standing.wanted}."
     elif standing.missing is not None:
         kind, what = Kind.WRONG_ALLOWANCE, f"The ledger has nothing of {standing.missing}."
+    elif standing.should_end not in (None, standing.month_ends):
+        return _wrong_period(standing)
     elif not standing.is_known:
         kind, what = Kind.SUBSCRIPTION_OUT_OF_DATE, "What we show of it is not what Stripe says any more."
     else:
         return None
     return Difference(kind, standing.subscription_id, standing.account_id, what)
+
+
+def _wrong_period(standing: Standing) -> Difference:
+    """Nothing is missing, and yet the month is another one: somebody has changed the ledger by hand."""
+    ends = "has no allowance now" if standing.month_ends is None else f"has its allowance until {standing.month_ends}"
+    what = f"The account {ends}, and by what was paid for it should be until {standing.should_end}."
+    suggestion = f"tallystick credits show {standing.account_id}"
+    return Difference(Kind.WRONG_PERIOD, standing.subscription_id, standing.account_id, what, suggestion=suggestion)
 
 
 def of_subscription_unknown_at_stripe(kept: Subscription) -> Difference:

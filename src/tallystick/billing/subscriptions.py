@@ -12,6 +12,7 @@ import structlog
 
 from tallystick.billing.account_leases import AccountLeases
 from tallystick.billing.customers import Customers
+from tallystick.billing.expectation import month_end
 from tallystick.billing.locks import SharedLooks
 from tallystick.billing.looks import Look, Looks
 from tallystick.billing.mistaken_rests import done_anew
@@ -210,7 +211,8 @@ class Subscriptions:
         carrier = await self.of_account(account.id)
         carried = carrier is None or not carrier.is_live or carrier.id == subscription_id
         counting = await self._counting(look) if carried else ()
-        told = [command for command in counting if not _is_so(account, command, self._clock())][-1:]
+        now = self._clock()
+        told = [command for command in counting if not _is_so(account, command, now)][-1:]
         missing = [c.key for c in told if await self._ledger.entry_by_key(account.id, c.key) is None]
         if look.seen.is_live:
             wanted = look.seen.plan if carried else account.plan
@@ -224,6 +226,8 @@ class Subscriptions:
             missing=missing[0] if missing else None,
             plan=account.plan,
             wanted=wanted,
+            month_ends=account.resets_at(now),
+            should_end=month_end(account.id, counting, now, self._catalogue),
         )
 
     async def _counting(self, look: Look) -> tuple[Command, ...]:
@@ -338,7 +342,8 @@ class Standing:
     """How an account stands to its subscription: what we know of it, what the ledger lacks of it, and the plan.
 
     `missing` is the key of the last thing that should be in the ledger and is not; `wanted` is the plan that
-    the account should be on, `plan` the one it is on.
+    the account should be on, `plan` the one it is on. Of a month that was paid for, `should_end` says when its allowance
+    should lapse, `month_ends` when the running one does.
     """
 
     subscription_id: str
@@ -347,6 +352,8 @@ class Standing:
     missing: str | None
     plan: str
     wanted: str
+    month_ends: datetime | None
+    should_end: datetime | None
 
 
 def _is_so(account: Account, command: Command, now: datetime) -> bool:
