@@ -316,6 +316,28 @@ async def test_s27_a_year_that_rested_twice_comes_out_the_same_in_whatever_order
         assert await state(late) == expected, order
 
 
+@pytest.mark.parametrize(("day", "anchor"), [((3, 31), "now"), ((3, 20), "unchanged")])
+async def test_s27_the_month_that_began_as_a_rest_ended_or_after_it_is_whole_however_late_that_is_heard(
+    life: Life, late: Shop, day: tuple[int, int], anchor: Any
+) -> None:
+    await life.customer()
+    await do(life, "a year")
+    await life.pass_until(2026, 2, 10, deliver=False)
+    await do(life, "pause")
+    events = life.events()
+    await late.deliver(events)
+    await life.deliver(events)
+    await life.pass_until(2026, *day)
+    await life.stripe.v1.subscriptions.resume_async(life.newest()["id"], {"billing_cycle_anchor": anchor})
+    await life.deliver(events := life.events())
+    await life.pass_until(2026, 4, 9)
+    # Whoever looks at it meanwhile sees the first plan's month.
+    assert (await late.account()).monthly == 25
+    await late.deliver([*events, *life.events()])
+    assert await state(life) == ("plus", 500, on(2026, 4, 30))
+    assert await state(late) == await state(life)
+
+
 async def test_s27_thin_events_tell_since_when_a_subscription_rests(life: Life, late: Shop) -> None:
     await life.customer()
     await do(life, "a year")

@@ -14,34 +14,19 @@ def resting(told: list[Told], rest: Rest, until: datetime, first: Plan) -> list[
     """The same, where the month in which a rest is over, or `until` lies when it is not, has begun within that rest.
 
     It began as the first plan's. What was changed before it went on counts from then, not from when it was changed.
+    Any other month has not changed by the rest; that it has gone on since is told of it for the months after.
     """
     went_on = rest.ended
-    found = _month_within(told, rest.began, went_on or until)
+    found = _month_at(told, rest.began, went_on or until)
     if found is None:
         return told
     paid, month = found
-    if month.start == went_on:
-        return told
     name = f"{paid.reference}:{rest.began.timestamp():.0f}"
-    month_end = int(month.end.timestamp())
-    begins = SetPlan(
-        account_id=paid.account_id,
-        key=f"rest:{name}:{went_on.timestamp():.0f}" if went_on is not None else f"rest:{name}",
-        plan=first.name,
-        since=rest.began,
-        rests=True,
-        reason="Subscription rested",
-        reference=paid.reference,
-    )
-    at = went_on or month.start
-    before = [t for t in told if isinstance(t.command, RenewAllowance) and t.happened <= at]
-    # What was changed in the second in which it went on was changed after that.
-    after = [t for t in told if t.happened > at or (t.happened == at and isinstance(t.command, SetPlan))]
-    between = [Told(int(at.timestamp()), month_end, begins, Rest(rest.began, went_on))]
+    within = rest.began < month.start != went_on
     if went_on is None:
-        return [*before, *between, *(t for t in after if isinstance(t.command, RenewAllowance))]
+        return _begun(told, _rest(paid, month, rest, first, name), month.start) if within else told
     plan = next(
-        (t.command.plan for t in reversed(told) if t.happened < at and not only_prolongs(t.command)), paid.plan
+        (t.command.plan for t in reversed(told) if t.happened < went_on and not only_prolongs(t.command)), paid.plan
     )
     goes_on = SetPlan(
         account_id=paid.account_id,
@@ -51,8 +36,34 @@ def resting(told: list[Told], rest: Rest, until: datetime, first: Plan) -> list[
         reason="Subscription went on",
         reference=paid.reference,
     )
-    between.append(Told(int(at.timestamp()), int(paid.period.end.timestamp()), goes_on))
-    return [*before, *between, *(_once_more(t, f"rested:{rest.began.timestamp():.0f}", month.end) for t in after)]
+    going_on = Told(int(went_on.timestamp()), int(paid.period.end.timestamp()), goes_on)
+    # What was changed in the second in which it went on was changed after that.
+    after = [t for t in told if t.happened > went_on or (t.happened == went_on and isinstance(t.command, SetPlan))]
+    if not within:
+        return [*(t for t in told if t not in after), going_on, *after]
+    before = [t for t in told if isinstance(t.command, RenewAllowance) and t.happened <= went_on]
+    again = [_once_more(t, f"rested:{rest.began.timestamp():.0f}", month.end) for t in after]
+    return [*before, _rest(paid, month, rest, first, name), going_on, *again]
+
+
+def _begun(told: list[Told], begins: Told, at: datetime) -> list[Told]:
+    """The same, with a rest that goes on: what is changed meanwhile counts when it is over."""
+    payments = [t for t in told if isinstance(t.command, RenewAllowance)]
+    return [*(t for t in payments if t.happened <= at), begins, *(t for t in payments if t.happened > at)]
+
+
+def _rest(paid: RenewAllowance, month: Period, rest: Rest, first: Plan, name: str) -> Told:
+    at = rest.ended or month.start
+    begins = SetPlan(
+        account_id=paid.account_id,
+        key=f"rest:{name}:{at.timestamp():.0f}" if rest.ended is not None else f"rest:{name}",
+        plan=first.name,
+        since=rest.began,
+        rests=True,
+        reason="Subscription rested",
+        reference=paid.reference,
+    )
+    return Told(int(at.timestamp()), int(month.end.timestamp()), begins, rest)
 
 
 def _once_more(told: Told, after: str, until: datetime) -> Told:
@@ -62,8 +73,8 @@ def _once_more(told: Told, after: str, until: datetime) -> Told:
     return replace(told, command=replace(told.command, key=f"{told.command.key}:{after}"))
 
 
-def _month_within(told: list[Told], began: datetime, over: datetime) -> tuple[RenewAllowance, Period] | None:
-    """The month that runs at `over` and has begun since `began` without being paid for since, and what paid for it."""
+def _month_at(told: list[Told], began: datetime, over: datetime) -> tuple[RenewAllowance, Period] | None:
+    """The month that runs at `over`, and what paid for it; None where that was paid for since `began`, or by nothing."""
     payments = [
         (instant(max(t.at, t.paid_at or t.at)), t.command)
         for t in told
@@ -80,4 +91,4 @@ def _month_within(told: list[Told], began: datetime, over: datetime) -> tuple[Re
     month = paid.month_at(over)
     if paid.follows is not None and paid.follows in month:
         month = Period(paid.follows, month.end)
-    return (paid, month) if month.start > began else None
+    return paid, month
