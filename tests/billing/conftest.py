@@ -156,6 +156,20 @@ def client(server: SandboxServer) -> stripe.StripeClient:
     return make_client(server.url)
 
 
+async def subscribe_double(shop: Shop, *, price: str = PLUS_PRICE, **metadata: str) -> str:
+    """A subscription of another customer, made in the dashboard."""
+    customer = await shop.stripe.v1.customers.create_async({"metadata": metadata})
+    params: Any = {
+        "mode": "subscription",
+        "customer": customer.id,
+        "success_url": "http://x",
+        "line_items": [{"price": price, "quantity": 1}],
+    }
+    session = await shop.stripe.v1.checkout.sessions.create_async(params)
+    await shop.pay(str(session.url))
+    return customer.id
+
+
 def forget_events(patch: pytest.MonkeyPatch) -> None:
     """Let Stripe have no events to list, as it has none that are older than 30 days."""
     page = StripeApi.page

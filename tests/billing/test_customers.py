@@ -1,13 +1,10 @@
 """Customers at Stripe that are deleted, doubled or changed: the account stays the same, and so does what it paid for."""
 
-from typing import Any
-
 import pytest
 
 from tallystick.billing import PurchaseStatus
 from tallystick.billing.errors import UnknownPurchase
-from tests.billing.conftest import BANK, Shop
-from tests.conftest import PLUS_PRICE
+from tests.billing.conftest import BANK, Shop, subscribe_double
 
 
 async def customer_of(shop: Shop) -> str:
@@ -64,20 +61,6 @@ async def test_an_e_mail_that_changed_is_changed_at_stripe_at_the_next_checkout(
         await shop.deliver()
     (customer,) = shop.sandbox.store.newest_first("customer")
     assert customer["email"] == "b@example.com"
-
-
-async def subscribe_double(shop: Shop, **metadata: str) -> str:
-    """A subscription of another customer, made in the dashboard."""
-    customer = await shop.stripe.v1.customers.create_async({"metadata": metadata})
-    params: Any = {
-        "mode": "subscription",
-        "customer": customer.id,
-        "success_url": "http://x",
-        "line_items": [{"price": PLUS_PRICE, "quantity": 1}],
-    }
-    session = await shop.stripe.v1.checkout.sessions.create_async(params)
-    await shop.pay(str(session.url))
-    return customer.id
 
 
 async def test_s15_the_same_person_twice_is_one_account(shop: Shop) -> None:

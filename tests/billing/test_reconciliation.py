@@ -22,7 +22,7 @@ from tallystick.database.tables import purchases, stripe_events
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import GrantBonus
 from tallystick.ledger import Ledger
-from tests.billing.conftest import BANK, Shop
+from tests.billing.conftest import BANK, Shop, subscribe_double
 from tests.conftest import FrozenClock
 
 
@@ -116,6 +116,34 @@ async def test_s15_s16_a_subscription_that_nobody_told_us_of_is_made_up_for(shop
     assert kinds(await look(shop)) == {Kind.WRONG_PLAN}
     assert (await heal(shop)).is_healthy
     assert (await shop.account()).plan == "free"
+
+
+async def test_s15_a_paid_subscription_that_belongs_to_no_account_here_is_told_until_it_does(shop: Shop) -> None:
+    await shop.open(plan="free")
+    customer = await subscribe_double(shop)
+    await shop.deliver()
+    for _ in range(2):
+        (left,) = (await heal(shop)).left
+        assert (left.kind, left.account_id, left.is_safe) == (Kind.UNKNOWN_SUBSCRIPTION, None, False)
+        assert left.subject == shop.sandbox.store.newest_first("subscription")[0]["id"]
+        assert customer in left.suggestion
+    await shop.stripe.v1.customers.update_async(customer, {"metadata": {"account_id": "acme"}})
+    shop.events()
+    assert (await heal(shop)).is_healthy
+    account = await shop.account()
+    assert (account.plan, account.monthly) == ("plus", 500)
+
+
+async def test_a_subscription_to_something_else_or_one_that_is_over_is_no_difference(shop: Shop) -> None:
+    shop.sandbox.seed_price(
+        price_id="price_other", product_name="Another", unit_amount=500, currency="usd", recurring="month"
+    )
+    await subscribe_double(shop, price="price_other")
+    customer = await subscribe_double(shop)
+    subscription = (await shop.stripe.v1.subscriptions.list_async({"customer": customer})).data[0]
+    await shop.stripe.v1.subscriptions.cancel_async(subscription.id)
+    await shop.deliver()
+    assert (await look(shop)).is_healthy
 
 
 async def test_s23_a_refund_of_a_payment_from_before_the_look_back_is_accounted_for_too(

@@ -3,7 +3,7 @@
 from tallystick.billing.billing import HANDLED_EVENTS, Billing
 from tallystick.billing.checkout import StartedCheckout
 from tallystick.billing.diagnosis import Finding, State
-from tallystick.billing.differences import Difference
+from tallystick.billing.differences import REPAIR, Difference
 from tallystick.billing.doctor import Doctor
 from tallystick.billing.errors import SetupStopped
 from tallystick.billing.event_desk import EventStory
@@ -31,6 +31,7 @@ __all__ = [
     "EVENTS_KEPT_DAYS",
     "HANDLED_EVENTS",
     "LEAST_EVENTS_KEPT_DAYS",
+    "REPAIR",
     "WEBHOOK_PATH",
     "AfterRefund",
     "Billing",

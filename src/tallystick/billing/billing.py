@@ -118,6 +118,7 @@ class Billing:
             self._events,
             self._desk,
             self._walks,
+            catalogue,
             clock,
         )
 

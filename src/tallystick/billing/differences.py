@@ -1,7 +1,7 @@
 """What can differ between Stripe and us, and what each difference means. Pure: it is told what both sides say.
 
 A difference is `safe` when the functions that webhooks use repair it; any other one is for an operator, with
-a command that would do what is probably wanted.
+a command or a step that would do what is probably wanted.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,14 @@ from typing import Any
 from tallystick.billing.clawbacks import Payment
 from tallystick.billing.fulfilment import PAID, is_not_coming
 from tallystick.billing.purchases import Purchase, PurchaseStatus
+from tallystick.billing.story import LIVE
 from tallystick.billing.subscription_table import Subscription
 from tallystick.billing.subscriptions import Standing
 from tallystick.domain.account import Clawback
+from tallystick.domain.catalogue import Catalogue
+
+REPAIR = "tallystick reconcile --apply"
+"""The command that repairs what is safe."""
 
 
 class Kind(StrEnum):
@@ -28,6 +33,7 @@ class Kind(StrEnum):
     NEEDS_REVIEW = "needs_review"
     UNKNOWN_PURCHASE = "unknown_purchase"
     UNKNOWN_AT_STRIPE = "unknown_at_stripe"
+    UNKNOWN_SUBSCRIPTION = "unknown_subscription"
     REFUND_WITHOUT_CLAWBACK = "refund_without_clawback"
     CLAWBACK_WITHOUT_REFUND = "clawback_without_refund"
     DISPUTE_NOT_FROZEN = "dispute_not_frozen"
@@ -62,8 +68,8 @@ class Difference:
     """One difference. `subject` is the object at Stripe, or the purchase or account, that it is about.
 
     `credits` is by how many credits the ledger has too few, negative for too many; of an event that was not received,
-    and whose account, that is known once it is repaired. `suggestion` is a command for an operator, empty when the
-    difference is safe to repair.
+    and whose account, that is known once it is repaired. `suggestion` is a command or a step for an operator, empty
+    when the difference is safe to repair.
     """
 
     kind: Kind
@@ -198,6 +204,18 @@ def _wrong_period(standing: Standing) -> Difference:
     what = f"The account {ends}, and by what was paid for it should be until {standing.should_end}."
     suggestion = f"tallystick credits show {standing.account_id}"
     return Difference(Kind.WRONG_PERIOD, standing.subscription_id, standing.account_id, what, suggestion=suggestion)
+
+
+def of_unknown_subscription(subscription: dict[str, Any], catalogue: Catalogue) -> Difference | None:
+    """A subscription at Stripe that belongs to no account here: somebody pays for one of our plans, and has nothing of
+    it. None where it is over, or sells what another product on the same Stripe account sells."""
+    prices = (item["price"]["id"] for item in subscription["items"]["data"])
+    if subscription["status"] not in LIVE or not any(catalogue.sold_as(price) for price in prices):
+        return None
+    status, customer = subscription["status"].replace("_", " "), subscription["customer"]
+    what = f"It is {status} at Stripe, at a price of ours, and its customer {customer} belongs to no account here."
+    step = f"At Stripe, name the account as account_id in the metadata of {customer}. Then: {REPAIR}"
+    return Difference(Kind.UNKNOWN_SUBSCRIPTION, subscription["id"], None, what, suggestion=step)
 
 
 def of_subscription_unknown_at_stripe(kept: Subscription) -> Difference:

@@ -30,6 +30,7 @@ from tallystick.billing.subscriptions import Subscriptions
 from tallystick.billing.walks import Walk, Walks
 from tallystick.billing.webhooks import VerifiedEvent
 from tallystick.clock import Clock
+from tallystick.domain.catalogue import Catalogue
 from tallystick.ledger import Ledger
 
 PAGE = 100
@@ -85,6 +86,7 @@ class Reconciliation:
         events: EventRecords,
         desk: EventDesk,
         walks: Walks,
+        catalogue: Catalogue,
         clock: Clock,
     ) -> None:
         self._api = api
@@ -98,6 +100,7 @@ class Reconciliation:
         self._events = events
         self._desk = desk
         self._walks = walks
+        self._catalogue = catalogue
         self._clock = clock
 
     async def run(self, walk: Walk, *, max_calls: int = MAX_CALLS, watch: Watch = lambda *_: None) -> Report:
@@ -286,7 +289,9 @@ class Reconciliation:
     async def _subscription(self, subscription: dict[str, Any], report: Report) -> _Found:
         await self._call(report, 3)
         standing = await self._subscriptions.standing(subscription["id"])
-        return _Found(None if standing is None else differences.of_subscription(standing))
+        if standing is None:
+            return _Found(differences.of_unknown_subscription(subscription, self._catalogue))
+        return _Found(differences.of_subscription(standing))
 
     async def _kept_subscription(self, kept: Subscription, report: Report) -> _Found:
         """A subscription that goes on by our own books, and was not among those that Stripe listed."""

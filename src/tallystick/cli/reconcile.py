@@ -6,13 +6,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tallystick.billing import Difference, Report
+from tallystick.billing import REPAIR, Difference, Report
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
 from tallystick.cli.running import EXIT_REFUSED
 from tallystick.cli.tables import print_table, text_console
-
-REPAIR = "tallystick reconcile --apply"
 
 
 async def reconcile(*, since: datetime | None, apply: bool, max_calls: int | None, as_json: bool) -> int:
