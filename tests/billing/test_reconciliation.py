@@ -281,6 +281,24 @@ async def test_a_walk_with_few_calls_goes_on_where_it_stopped(shop: Shop, monkey
     assert [(await shop.account(name)).bonus for name in names] == [200] * 5
 
 
+@pytest.mark.parametrize("apply", [False, True])
+async def test_a_walk_with_few_calls_stops_within_a_page_and_looks_at_everything_once(
+    shop: Shop, apply: bool
+) -> None:
+    for n in range(5):
+        await shop.buy(await shop.open(f"acme{n}"))
+    shop.events()
+    before = runs = 0
+    while not (report := await shop.billing.reconcile(apply=apply, max_calls=1)).finished:
+        # A page, and what it is looking at when they are made, which it finishes.
+        assert report.calls - before <= 4
+        before, runs = report.calls, runs + 1
+    assert runs > 10
+    assert (report.looked_at["sessions"], report.looked_at["charges"], report.unexplained) == (5, 5, 0)
+    found = [(each.kind, each.subject) for each in (report.repaired if apply else report.left)]
+    assert len(found) == len(set(found))
+
+
 async def test_a_walk_that_stripe_interrupts_goes_on_where_it_stopped(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ CALLS_PER_SECOND = 10
 """The most calls a walk makes: well below Stripe's limit of 25 in test mode, so that buyers do not wait for it."""
 
 MAX_CALLS = 20_000
-"""The most calls of one walk. One that needs more stops, and goes on when it is called again."""
+"""After how many calls a walk stops, and goes on when it is called again. What it is looking at then it finishes."""
 
 PHASES = (
     "events",
@@ -104,7 +104,8 @@ class Reconciliation:
         self._clock = clock
 
     async def run(self, walk: Walk, *, max_calls: int = MAX_CALLS, watch: Watch = lambda *_: None) -> Report:
-        """Go on with `walk` until it is done, or has made `max_calls` calls. Keeps its place after every page.
+        """Go on with `walk` until it is done, or has made `max_calls` calls. Keeps its place after every page, and
+        where it stops.
 
         Raises StripeUnavailable, DatabaseUnavailable: then it can be called again and goes on where it was.
         Raises ReconciliationUnderWay when another process went on with the same walk.
@@ -113,7 +114,10 @@ class Reconciliation:
         stop_at = report.calls + max_calls
         for phase in () if walk.phase == DONE else PHASES[PHASES.index(walk.phase) :]:
             async for page, cursor in self._pages(phase, walk, report):
-                looked_at = await self._look_through(page, phase, walk)
+                looked_at, place = await self._look_through(page, phase, walk, stop_at)
+                if place is not None:
+                    await self._walks.keep(walk, phase, place, looked_at)
+                    return report
                 await self._walks.keep(walk, _after(phase) if cursor is None else phase, cursor, looked_at)
                 watch(phase, report)
                 if report.calls >= stop_at and walk.phase != DONE:
@@ -143,18 +147,25 @@ class Reconciliation:
             if cursor is None:
                 return
 
-    async def _look_through(self, page: list[Any], phase: str, walk: Walk) -> set[str]:
-        """Look at each object of a page whose purchase or payment was not looked at yet. Answers which were now."""
+    async def _look_through(
+        self, page: list[Any], phase: str, walk: Walk, stop_at: int
+    ) -> tuple[set[str], str | None]:
+        """Look at each object of a page whose purchase or payment was not looked at yet. Answers which were now.
+
+        Stops when `stop_at` calls are made; then it also answers the id of the last object, after which it goes on.
+        """
         subjects = {of for each in page if (of := _subject(phase, each)) is not None}
         left = subjects - await self._walks.looked_at(walk, subjects)
         looked_at: set[str] = set()
-        for each in page:
+        for n, each in enumerate(page, 1):
             of = _subject(phase, each)
             if of is None or of in left - looked_at:
                 await self._look(phase, each, walk.report)
             walk.report.looked_at[phase] += 1
             looked_at |= left & {of}
-        return looked_at
+            if walk.report.calls >= stop_at and n < len(page):
+                return looked_at, _id(each)
+        return looked_at, None
 
     async def _look(self, phase: str, subject: Any, report: Report) -> None:
         """Look at one object, repair what may be repaired, and look again."""
@@ -182,7 +193,7 @@ class Reconciliation:
         """How an object of a phase is looked at, and how it is repaired."""
         match phase:
             case "events":
-                return lambda: self._event(subject), lambda: self._receive(subject)
+                return lambda: self._event(subject), lambda: self._receive(subject, report)
             case "sessions":
                 return lambda: self._listed(subject, report), lambda: self._fulfil(subject["id"], report)
             case "subscriptions":
@@ -209,8 +220,9 @@ class Reconciliation:
         what = f"Stripe sent {event['type']} about {event['data']['object'].get('id')}, and it never arrived here."
         return _Found(Difference(Kind.EVENT_NOT_RECEIVED, event["id"], None, what))
 
-    async def _receive(self, event: dict[str, Any]) -> None:
+    async def _receive(self, event: dict[str, Any], report: Report) -> None:
         """Take it up as if it had been delivered: it was fetched from Stripe itself, so it needs no signature."""
+        await self._call(report, 3)
         # The SDK reads decimal amounts as Decimal; Stripe writes them as text.
         payload = json.dumps(event, default=str)
         await self._inbox.store(VerifiedEvent(event["id"], event["type"], event.get("api_version"), payload))
@@ -328,6 +340,11 @@ def _subject(phase: str, found: Any) -> str | None:
             return intent
         case _:
             return None
+
+
+def _id(found: Any) -> str:
+    """The id of an object at Stripe or of one of ours."""
+    return str(found["id"] if isinstance(found, dict) else found.id)
 
 
 async def _nothing() -> None:
