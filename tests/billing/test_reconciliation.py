@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from stripe_sandbox import disputes
-from tallystick.billing import Billing, PurchaseStatus, Report
+from tallystick.billing import HANDLED_EVENTS, Billing, PurchaseStatus, Report
 from tallystick.billing.clawbacks import Clawbacks
 from tallystick.billing.differences import Kind
 from tallystick.billing.errors import ReconciliationUnderWay, StripeUnavailable
@@ -62,6 +62,9 @@ async def test_on_a_healthy_system_nothing_is_left_and_nothing_is_unexplained(sh
     assert report.is_healthy
     assert (report.expected, report.booked) == (500, 500)
     assert (report.looked_at["sessions"], report.looked_at["charges"]) == (3, 3)
+    # Those that were received are counted as those that were not; those that nobody acts on are not looked at.
+    handled = [each for each in shop.sandbox.events() if each["type"] in HANDLED_EVENTS]
+    assert report.looked_at["events"] == len(handled) == 5
 
 
 async def test_what_is_paid_and_not_credited_is_told_and_then_repaired(shop: Shop) -> None:

@@ -142,7 +142,7 @@ class Reconciliation:
                 await self._call(report)
                 page, cursor = await self._api.page(phase, _filter(phase, walk.report.since), cursor)
             if phase == "events":
-                page = await self._not_received(page)
+                page = [event for event in page if self._inbox.handles(event["type"])]
             yield page, cursor
             if cursor is None:
                 return
@@ -150,12 +150,14 @@ class Reconciliation:
     async def _look_through(
         self, page: list[Any], phase: str, walk: Walk, stop_at: int
     ) -> tuple[set[str], str | None]:
-        """Look at each object of a page whose purchase or payment was not looked at yet. Answers which were now.
+        """Look at each object of a page whose subject was not looked at yet. Answers which were now.
 
         Stops when `stop_at` calls are made; then it also answers the id of the last object, after which it goes on.
         """
         subjects = {of for each in page if (of := _subject(phase, each)) is not None}
         left = subjects - await self._walks.looked_at(walk, subjects)
+        if phase == "events":
+            left -= await self._events.known(sorted(left))
         looked_at: set[str] = set()
         for n, each in enumerate(page, 1):
             of = _subject(phase, each)
@@ -208,11 +210,6 @@ class Reconciliation:
                 return lambda: self._payment(intent, report), lambda: self._take(intent, report)
 
     # Events
-
-    async def _not_received(self, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        handled = [event for event in page if self._inbox.handles(event["type"])]
-        known = await self._events.known([event["id"] for event in handled])
-        return [event for event in handled if event["id"] not in known]
 
     async def _event(self, event: dict[str, Any]) -> _Found:
         if await self._events.known([event["id"]]):
@@ -322,24 +319,20 @@ class Reconciliation:
 
 
 def _subject(phase: str, found: Any) -> str | None:
-    """The purchase, payment or subscription that an object is about, which are looked at once in a walk.
+    """The event, purchase, payment or subscription that an object is about, which are looked at once in a walk.
 
     The refunds and disputes of a payment are part of the look at it, wherever it was met first.
     """
     match phase:
-        case "sessions":
+        case "events" | "sessions" | "subscriptions":
             return str(found["id"])
         case "purchases":
             return str(found.checkout_session_id)
-        case "subscriptions":
-            return str(found["id"])
         case "kept_subscriptions":
             return str(found.id)
-        case "charges" | "refunds" | "disputes":
+        case _:
             intent: str | None = found["payment_intent"]
             return intent
-        case _:
-            return None
 
 
 def _id(found: Any) -> str:
