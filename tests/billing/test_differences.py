@@ -110,7 +110,7 @@ async def test_clawback_without_refund_is_what_a_dispute_comes_to_that_was_won_u
 @pytest.mark.parametrize(
     ("is_paid", "credits", "suggestion"),
     [
-        (True, 200, "tallystick credits grant acme 200 --reason 'Purchase {id}'"),
+        (True, 200, "tallystick credits grant acme 200 --key decided:{id} --reason 'Purchase {id}'"),
         (False, 0, "tallystick credits show acme"),
     ],
 )

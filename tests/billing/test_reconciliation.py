@@ -2,17 +2,19 @@
 same functions as webhooks use, and what is left is told with what to do."""
 
 import asyncio
+import shlex
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, update
 
-from stripe_sandbox import disputes
+from stripe_sandbox import disputes, refunds
 from tallystick.billing import HANDLED_EVENTS, Billing, PurchaseStatus, Report
 from tallystick.billing.clawbacks import Clawbacks
-from tallystick.billing.differences import Kind
+from tallystick.billing.differences import Difference, Kind
 from tallystick.billing.errors import ReconciliationUnderWay, StripeUnavailable
 from tallystick.billing.inbox import Inbox
 from tallystick.billing.purchases import Purchases
@@ -20,7 +22,7 @@ from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.walks import Walks
 from tallystick.database.tables import purchases, stripe_events
 from tallystick.domain.catalogue import Catalogue
-from tallystick.domain.commands import GrantBonus
+from tallystick.domain.commands import GrantBonus, Remove
 from tallystick.ledger import Ledger
 from tests.billing.conftest import BANK, Shop, subscribe_double
 from tests.conftest import FrozenClock
@@ -214,8 +216,12 @@ async def test_what_is_credited_and_not_paid_is_for_an_operator(shop: Shop) -> N
     report = await heal(shop)
     (left,) = report.left
     assert (left.kind, left.credits, report.unexplained) == (Kind.CREDITED_NOT_PAID, -200, 0)
-    assert left.suggestion.startswith("tallystick credits remove acme 200 ")
+    assert left.suggestion.startswith(f"tallystick credits remove acme 200 --key decided:{started.purchase_id} ")
     assert (await shop.account()).bonus == 200
+    await decide(shop, left)
+    assert (await heal(shop)).is_healthy
+    account = await shop.account()
+    assert account.monthly + account.bonus == 25
 
 
 async def test_another_amount_than_was_bought_is_for_an_operator(shop: Shop) -> None:
@@ -226,6 +232,9 @@ async def test_another_amount_than_was_bought_is_for_an_operator(shop: Shop) -> 
     report = await heal(shop)
     assert {left.kind: left.credits for left in report.left} == {Kind.CREDITED_ANOTHER_AMOUNT: 50}
     assert report.unexplained == 0
+    await decide(shop, report.left[0])
+    assert (await heal(shop)).is_healthy
+    assert (await shop.account()).bonus == 250
 
 
 async def test_a_payment_for_a_purchase_nobody_knows_is_for_an_operator(shop: Shop) -> None:
@@ -234,7 +243,45 @@ async def test_a_payment_for_a_purchase_nobody_knows_is_for_an_operator(shop: Sh
     await shop.sql(delete(purchases).where(purchases.c.id == purchase.id))
     (left,) = [left for left in (await heal(shop)).left if left.kind is not Kind.EVENT_NOT_RECEIVED]
     assert (left.kind, left.subject) == (Kind.UNKNOWN_PURCHASE, purchase.checkout_session_id)
-    assert "tallystick credits grant acme" in left.suggestion
+    assert left.suggestion == (
+        f"tallystick credits grant acme CREDITS --key {left.decision_key} --reason 'Paid as {left.subject}'"
+    )
+    await decide(shop, replace(left, suggestion=left.suggestion.replace("CREDITS", "200")))
+    assert (await heal(shop)).is_healthy
+
+
+async def test_no_credits_are_suggested_for_a_payment_that_was_given_back(shop: Shop) -> None:
+    await shop.open()
+    purchase = await shop.buy()
+    await shop.sql(delete(purchases).where(purchases.c.id == purchase.id))
+    shop.events()
+    intent = shop.sandbox.store.newest_first("checkout.session")[0]["payment_intent"]
+    refunds.create(shop.sandbox, {"payment_intent": intent, "amount": 300})
+    assert kinds(await look(shop)) == {Kind.UNKNOWN_PURCHASE}
+    refunds.create(shop.sandbox, {"payment_intent": intent})
+    assert kinds(await look(shop)) == set()
+
+
+async def test_what_is_suggested_can_be_pasted_into_a_shell_whatever_stripe_says(shop: Shop) -> None:
+    await shop.open()
+    purchase = await shop.buy()
+    await shop.stripe.v1.checkout.sessions.update_async(
+        purchase.checkout_session_id, {"metadata": {"account_id": "acme; rm -rf x"}}
+    )
+    await shop.sql(delete(purchases).where(purchases.c.id == purchase.id))
+    (left,) = [left for left in (await look(shop)).left if left.kind is Kind.UNKNOWN_PURCHASE]
+    assert shlex.split(left.suggestion)[:5] == ["tallystick", "credits", "grant", "acme; rm -rf x", "CREDITS"]
+
+
+async def decide(shop: Shop, left: Difference) -> None:
+    """Do what was suggested, as an operator does."""
+    match shlex.split(left.suggestion):
+        case ["tallystick", "credits", "grant", account_id, credits, "--key", key, *_]:
+            await shop.ledger.submit(GrantBonus(account_id=account_id, key=key, credits=int(credits)))
+        case ["tallystick", "credits", "remove", account_id, credits, "--key", key, *_]:
+            await shop.ledger.submit(Remove(account_id=account_id, key=key, amount=int(credits), reason="Not paid"))
+        case ["tallystick", "refund", purchase_id]:
+            await shop.billing.refund(purchase_id, key="decided")
 
 
 async def test_a_purchase_that_stripe_does_not_know_is_for_an_operator(shop: Shop) -> None:

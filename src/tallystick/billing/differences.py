@@ -4,6 +4,7 @@ A difference is `safe` when the functions that webhooks use repair it; any other
 a command or a step that would do what is probably wanted.
 """
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -84,6 +85,11 @@ class Difference:
         """Whether it can be repaired without a person."""
         return self.kind in SAFE
 
+    @property
+    def decision_key(self) -> str:
+        """The key of the entry with which an operator decides it."""
+        return _decision_key(self.subject)
+
 
 @dataclass(frozen=True, slots=True)
 class Books:
@@ -150,7 +156,7 @@ def _of_unknown_session(session: dict[str, Any]) -> Difference | None:
     if claimed is None or not is_paid(session):
         return None
     what = f"It was paid and names purchase {claimed!r}, which is not known here. Nothing was credited."
-    suggestion = f"tallystick credits grant {account_id or 'ACCOUNT'} CREDITS --reason 'Paid as {session['id']}'"
+    suggestion = _correction("grant", account_id or "ACCOUNT", "CREDITS", session["id"], f"Paid as {session['id']}")
     return Difference(Kind.UNKNOWN_PURCHASE, session["id"], account_id, what, suggestion=suggestion)
 
 
@@ -224,7 +230,7 @@ def of_subscription_unknown_at_stripe(kept: Subscription) -> Difference:
         f"It is {kept.status.replace('_', ' ')} here, and Stripe has no such subscription: is this another Stripe "
         "account, or test mode for live mode?"
     )
-    suggestion = f"tallystick subscriptions end {kept.id}"
+    suggestion = shlex.join(["tallystick", "subscriptions", "end", kept.id])
     return Difference(Kind.UNKNOWN_AT_STRIPE, kept.id, kept.account_id, what, suggestion=suggestion)
 
 
@@ -234,14 +240,25 @@ def of_purchase_unknown_at_stripe(purchase: Purchase, books: Books) -> Differenc
     return _for_operator(Kind.UNKNOWN_AT_STRIPE, purchase, what, -(books.granted or 0))
 
 
+def _decision_key(subject: str) -> str:
+    return f"decided:{subject}"
+
+
+def _correction(what: str, account_id: str, credits: int | str, subject: str, reason: str) -> str:
+    """A command that corrects credits. Its key says that the difference is decided, and that only once."""
+    told = ["--key", _decision_key(subject), "--reason", reason]
+    # An account's id may be whatever somebody wrote at Stripe, and this is to be pasted into a shell.
+    return shlex.join(["tallystick", "credits", what, account_id, str(credits), *told])
+
+
 def _for_operator(kind: Kind, purchase: Purchase, what: str, credits: int = 0) -> Difference:
     account, n = purchase.account_id, abs(credits)
     if kind is Kind.NEEDS_REVIEW:
-        suggestion = f"tallystick refund {purchase.id}"
+        suggestion = shlex.join(["tallystick", "refund", purchase.id])
     elif credits > 0:
-        suggestion = f"tallystick credits grant {account} {n} --reason 'Purchase {purchase.id}'"
+        suggestion = _correction("grant", account, n, purchase.id, f"Purchase {purchase.id}")
     elif credits < 0:
-        suggestion = f"tallystick credits remove {account} {n} --reason 'Purchase {purchase.id} was not paid'"
+        suggestion = _correction("remove", account, n, purchase.id, f"Purchase {purchase.id} was not paid")
     else:
-        suggestion = f"tallystick credits show {account}"
+        suggestion = shlex.join(["tallystick", "credits", "show", account])
     return Difference(kind, purchase.id, account, what, credits, suggestion)

@@ -240,14 +240,18 @@ class Reconciliation:
     async def _listed(self, session: dict[str, Any], report: Report) -> _Found:
         """A session as it was listed, which does not say how a payment stands that it waits for."""
         if not differences.waits(session):
-            return await self._session(session)
+            return await self._session(session, report)
         await self._call(report)
-        return await self._session(await self._api.session(session["id"]))
+        return await self._session(await self._api.session(session["id"]), report)
 
-    async def _session(self, session: dict[str, Any]) -> _Found:
+    async def _session(self, session: dict[str, Any], report: Report) -> _Found:
         purchase = await self._purchases.of_session(session["id"])
         books = None if purchase is None else await self._books(purchase)
         difference = differences.of_session(session, purchase, books)
+        if difference is not None and (
+            await self._is_decided(difference) or await self._went_back(difference, session, report)
+        ):
+            return _Found(None)
         if purchase is None or books is None or (difference and difference.kind is Kind.NEEDS_REVIEW):
             return _Found(difference)
         return _Found(difference, purchase.credits if differences.is_paid(session) else 0, books.granted or 0)
@@ -265,8 +269,27 @@ class Reconciliation:
             if not error.is_missing:
                 raise
             books = await self._books(purchase)
-            return _Found(differences.of_purchase_unknown_at_stripe(purchase, books), 0, books.granted or 0)
-        return await self._session(session)
+            difference = differences.of_purchase_unknown_at_stripe(purchase, books)
+            if await self._is_decided(difference):
+                return _Found(None)
+            return _Found(difference, 0, books.granted or 0)
+        return await self._session(session, report)
+
+    async def _is_decided(self, difference: Difference) -> bool:
+        """Whether an operator has corrected the credits with the command that was suggested, or one with its key."""
+        account_id = difference.account_id
+        if difference.is_safe or account_id is None:
+            return False
+        return await self._ledger.entry_by_key(account_id, difference.decision_key) is not None
+
+    async def _went_back(self, difference: Difference, session: dict[str, Any], report: Report) -> bool:
+        """Whether all of the money that a difference is about was given back, so that no credits are owed for it."""
+        intent = session["payment_intent"]
+        if difference.is_safe or intent is None:
+            return False
+        await self._call(report, 3)
+        payment = await self._clawbacks.look_at(intent if isinstance(intent, str) else intent["id"])
+        return 0 < payment.paid == payment.gone
 
     # Payments
 
