@@ -3,9 +3,10 @@ same functions as webhooks use, and what is left is told with what to do."""
 
 import asyncio
 import shlex
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,11 +21,13 @@ from tallystick.billing.inbox import Inbox
 from tallystick.billing.purchases import Purchases
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.walks import Walks
+from tallystick.database.engine import Database
 from tallystick.database.tables import purchases, stripe_events
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import GrantBonus, Remove
 from tallystick.ledger import Ledger
 from tests.billing.conftest import BANK, Shop, subscribe_double
+from tests.billing.lifecycle import living
 from tests.conftest import FrozenClock
 
 
@@ -295,16 +298,77 @@ async def test_a_purchase_that_stripe_does_not_know_is_for_an_operator(shop: Sho
     assert report.unexplained == 0
 
 
-async def test_a_purchase_that_needs_review_stays_in_the_report_until_it_is_decided(shop: Shop) -> None:
-    await shop.open()
-    purchase = await shop.buy()
-    await shop.stripe.v1.checkout.sessions.update_async(
-        purchase.checkout_session_id, {"metadata": {"credits": "9999"}}
-    )
-    await shop.deliver()
-    (left,) = (await heal(shop)).left
-    assert (left.kind, left.suggestion) == (Kind.NEEDS_REVIEW, f"tallystick refund {purchase.id}")
-    assert (await shop.account()).bonus == 0
+@pytest.mark.parametrize("decision", ["refund", "grant"])
+async def test_a_purchase_that_needs_review_stays_in_the_report_until_it_is_decided(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, decision: str
+) -> None:
+    async with living(database_url, monkeypatch) as life:
+        await life.subscribe()
+        purchase = await life.buy()
+        await life.stripe.v1.checkout.sessions.update_async(
+            purchase.checkout_session_id, {"metadata": {"credits": "9999"}}
+        )
+        await life.deliver()
+        for day in range(1, 6):
+            await life.pass_until(2026, 2, day)
+            (left,) = (await heal(life)).left
+            assert (left.kind, left.suggestion) == (Kind.NEEDS_REVIEW, f"tallystick refund {purchase.id}")
+            assert (await life.account()).bonus == 0
+        if decision == "grant":
+            correction = GrantBonus(account_id="acme", key=left.decision_key, credits=200)
+            await life.ledger.submit(correction)
+        else:
+            await decide(life, left)
+        assert (await heal(life)).is_healthy
+
+
+async def test_a_payment_for_a_purchase_nobody_knows_stays_in_the_report_too(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with living(database_url, monkeypatch) as life:
+        await life.subscribe()
+        purchase = await life.buy()
+        await life.sql(delete(purchases).where(purchases.c.id == purchase.id))
+        await life.deliver()
+        for day in range(1, 4):
+            await life.pass_until(2026, 2, day)
+            # A walk of one's own, that looks back less far, does not lose it either.
+            await life.billing.reconcile(apply=True, since=life.clock())
+            (left,) = (await heal(life)).left
+            assert (left.kind, left.subject) == (Kind.UNKNOWN_PURCHASE, purchase.checkout_session_id)
+        await decide(life, replace(left, suggestion=left.suggestion.replace("CREDITS", "200")))
+        assert (await heal(life)).is_healthy
+
+
+async def test_a_walk_that_looks_back_less_far_leaves_no_gap_to_the_next_one(
+    database_url: str, clock: FrozenClock
+) -> None:
+    async with closing(Database.connect(database_url)) as database:
+        walks = Walks(database, clock)
+
+        async def walk(since: datetime | None = None) -> datetime:
+            clock.advance(hours=6)
+            begun = await walks.begin(since=since, applied=True)
+            await walks.finish(begun)
+            return begun.report.since
+
+        assert await walk(clock() + timedelta(hours=5)) == clock() - timedelta(hours=1)
+        # What it has not looked at is walked first of all.
+        assert await walk() == clock() - timedelta(days=30)
+        assert await walk() == clock() - timedelta(hours=7)
+        for _ in range(2):
+            await walk(clock() + timedelta(hours=5))
+        assert await walk() == clock() - timedelta(hours=19)
+        await walk(clock() - timedelta(hours=6))
+        assert await walk() == clock() - timedelta(hours=7)
+
+
+@asynccontextmanager
+async def closing(database: Database) -> AsyncIterator[Database]:
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 async def test_s21_a_delayed_payment_that_is_still_under_way_is_no_difference(shop: Shop) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, insert, or_, select, update
 
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
@@ -194,14 +194,18 @@ class Purchases:
         sought = ((purchases.c.status, status), (purchases.c.account_id, account_id))
         return await self._all(*(column == value for column, value in sought if value is not None), limit=limit)
 
-    async def created_since(self, since: datetime, after: str | None, limit: int) -> list[Purchase]:
-        """Purchases begun at `since` or later, in the order of their ids, after the id `after` if it is given."""
-        query = (
-            select(purchases)
-            .where(purchases.c.created_at >= since, purchases.c.id > (after or ""))
-            .order_by(purchases.c.id)
-            .limit(limit)
+    async def created_since(
+        self, since: datetime, after: str | None, limit: int, *, also: Iterable[str] = ()
+    ) -> list[Purchase]:
+        """Purchases begun at `since` or later, in the order of their ids, after the id `after` if it is given.
+
+        With them come those that are named in `also`, by their own ids or by those of their sessions.
+        """
+        named = list(also)
+        wanted = or_(
+            purchases.c.created_at >= since, purchases.c.id.in_(named), purchases.c.checkout_session_id.in_(named)
         )
+        query = select(purchases).where(wanted, purchases.c.id > (after or "")).order_by(purchases.c.id).limit(limit)
         return await self._database.read(
             lambda connection: [_purchase(row) for row in connection.execute(query).mappings()]
         )

@@ -51,6 +51,7 @@ PHASES = (
     "subscriptions",
     "kept_subscriptions",
     "purchases",
+    "unknown_sessions",
 )
 
 DONE = "done"
@@ -129,11 +130,16 @@ class Reconciliation:
 
     async def _pages(self, phase: str, walk: Walk, report: Report) -> AsyncIterator[tuple[list[Any], str | None]]:
         cursor = walk.cursor if phase == walk.phase else None
+        left = await self._left_before() if phase in ("purchases", "unknown_sessions") else {}
         while True:
             if phase == "purchases":
-                ours = await self._purchases.created_since(walk.report.since, cursor, PAGE)
+                ours = await self._purchases.created_since(walk.report.since, cursor, PAGE, also=left)
                 page: list[Any] = ours
                 cursor = ours[-1].id if len(ours) == PAGE else None
+            elif phase == "unknown_sessions":
+                ids = sorted(id for id, each in left.items() if each.kind is Kind.UNKNOWN_PURCHASE)
+                page = [{"id": id} for id in ids if id > (cursor or "")][:PAGE]
+                cursor = page[-1]["id"] if len(page) == PAGE else None
             elif phase == "kept_subscriptions":
                 kept = await self._table.not_in(ENDED, cursor, PAGE)
                 page = list(kept)
@@ -146,6 +152,15 @@ class Reconciliation:
             yield page, cursor
             if cursor is None:
                 return
+
+    async def _left_before(self) -> dict[str, Difference]:
+        """What is looked at again because it was left, however long ago that was made.
+
+        Events do not stay, and of subscriptions all are looked at. Of a purchase that Stripe does not have, and for
+        which nothing was credited, there is nothing to decide.
+        """
+        left = await self._walks.left()
+        return {id: each for id, each in left.items() if each.kind is not Kind.UNKNOWN_AT_STRIPE or each.credits}
 
     async def _look_through(
         self, page: list[Any], phase: str, walk: Walk, stop_at: int
@@ -202,6 +217,8 @@ class Reconciliation:
                 return lambda: self._subscription(subject, report), lambda: self._sync(subject, report)
             case "kept_subscriptions":
                 return lambda: self._kept_subscription(subject, report), _nothing
+            case "unknown_sessions":
+                return lambda: self._unknown_session(subject["id"], report), _nothing
             case "purchases":
                 session = subject.checkout_session_id
                 return lambda: self._purchase(subject, report), lambda: self._fulfil(session, report)
@@ -275,6 +292,12 @@ class Reconciliation:
             return _Found(difference, 0, books.granted or 0)
         return await self._session(session, report)
 
+    async def _unknown_session(self, session_id: str, report: Report) -> _Found:
+        """A session that was paid for a purchase that was not known here, and not among those that Stripe listed."""
+        await self._call(report)
+        session = await or_none(self._api.session(session_id))
+        return _Found(None) if session is None else await self._session(session, report)
+
     async def _is_decided(self, difference: Difference) -> bool:
         """Whether an operator has corrected the credits with the command that was suggested, or one with its key."""
         account_id = difference.account_id
@@ -347,7 +370,7 @@ def _subject(phase: str, found: Any) -> str | None:
     The refunds and disputes of a payment are part of the look at it, wherever it was met first.
     """
     match phase:
-        case "events" | "sessions" | "subscriptions":
+        case "events" | "sessions" | "subscriptions" | "unknown_sessions":
             return str(found["id"])
         case "purchases":
             return str(found.checkout_session_id)

@@ -14,7 +14,8 @@ class Report:
 
     `expected` are the credits that the ledger should have of all purchases looked at by what Stripe says,
     `booked` those that it has. `repaired` were different and are not any more; `left` are for an operator,
-    or, without `applied`, still to be repaired.
+    or, without `applied`, still to be repaired. Once it is done, all that was made until `walked_until` was looked at
+    by it or by one before; None while there is a gap.
     """
 
     since: datetime
@@ -26,6 +27,7 @@ class Report:
     left: list[Difference] = field(default_factory=list)
     calls: int = 0
     finished: bool = False
+    walked_until: datetime | None = None
 
     @property
     def unexplained(self) -> int:
@@ -41,6 +43,7 @@ class Report:
         """For programs; ends with what is unexplained."""
         return {
             "since": self.since.isoformat(),
+            "walked_until": None if self.walked_until is None else self.walked_until.isoformat(),
             "applied": self.applied,
             "finished": self.finished,
             "stripe_calls": self.calls,

@@ -53,7 +53,7 @@ class Walks:
         self._clock = clock
 
     async def begin(self, *, since: datetime | None, applied: bool) -> Walk:
-        """A walk to do: the one that was not finished, else a new one that looks back to the one before.
+        """A walk to do: the one that was not finished, else a new one that looks back to where all has been walked.
 
         With `since` it is always a new one, that looks back as far as that.
         """
@@ -61,10 +61,14 @@ class Walks:
         if since is None and latest is not None and latest.finished_at is None:
             return latest
         now = self._clock()
+        before = await self.latest(applied=True, finished=True)
+        known = None if before is None else before.report.walked_until
         if since is None:
-            done = await self.latest(applied=True, finished=True)
-            since = now - FIRST_LOOK_BACK if done is None else done.started_at - OVERLAP
-        walk = Walk(f"rec_{uuid.uuid4().hex}", FIRST_PHASE, None, Report(since, applied), now, now, None)
+            since = now - FIRST_LOOK_BACK if known is None else known - OVERLAP
+        # One that looks back less far leaves a gap, which the next one has to walk.
+        walked_until = now if since <= (known or now - FIRST_LOOK_BACK) else known
+        report = Report(since, applied, walked_until=walked_until)
+        walk = Walk(f"rec_{uuid.uuid4().hex}", FIRST_PHASE, None, report, now, now, None)
         adding = insert(reconciliations).values(
             id=walk.id,
             started_at=now,
@@ -121,6 +125,17 @@ class Walks:
         row = await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
         return None if row is None else _walk(row)
 
+    async def left(self) -> dict[str, Difference]:
+        """What the latest of those that repaired has left, and those that ended while it went on, by what it is about."""
+        latest = await self.latest(applied=True, finished=True)
+        if latest is None:
+            return {}
+        query = select(reconciliations).where(
+            reconciliations.c.applied, reconciliations.c.finished_at >= latest.started_at
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return {each.subject: each for row in rows for each in _walk(row).report.left}
+
     def _keep(self, connection: Connection, walk: Walk, phase: str, cursor: str | None) -> None:
         """Write it down, if it is where it was then: at `phase` and `cursor`, and not done."""
         walk.updated_at = self._clock()
@@ -156,6 +171,7 @@ def _walk(row: RowMapping) -> Walk:
         left=[_difference(each) for each in kept["left"]],
         calls=kept["stripe_calls"],
         finished=kept["finished"],
+        walked_until=None if kept.get("walked_until") is None else datetime.fromisoformat(kept["walked_until"]),
     )
     return Walk(
         row["id"], row["phase"], row["cursor"], report, row["started_at"], row["updated_at"], row["finished_at"]
