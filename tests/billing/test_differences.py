@@ -4,6 +4,7 @@ Stripe keeps its events for 30 days. Here it keeps none, so that each is found b
 """
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -11,11 +12,12 @@ from sqlalchemy import update
 from stripe_sandbox import checkout, disputes, refunds
 from tallystick.billing import PurchaseStatus, Report
 from tallystick.billing.differences import Difference, Kind
+from tallystick.billing.stripe_api import StripeApi
 from tallystick.database.tables import purchases
 from tallystick.domain.commands import RenewAllowance
 from tallystick.domain.periods import Period
-from tests.billing.conftest import BANK, Shop, forget_events
-from tests.billing.lifecycle import Life, living, on
+from tests.billing.conftest import BANK, Shop, forget_events, subscribe_double
+from tests.billing.lifecycle import T0, Life, living, on
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +82,57 @@ async def test_wrong_period_is_what_a_month_comes_to_that_somebody_opened_by_han
     assert (difference.is_safe, difference.suggestion) == (False, "tallystick credits show acme")
     report = await heal(life)
     assert (report.repaired, report.left) == ([], [difference])
+
+
+async def test_wrong_allowance_is_found_by_its_invoice_also_where_that_is_none_of_the_newest(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await life.subscribe()
+    await life.pass_until(2026, 3, 5, deliver=False)
+    life.events()
+    invoice = life.sandbox.store.newest_first("invoice")[0]
+    page, invoices_of = StripeApi.page, StripeApi.invoices_of
+
+    async def only_invoices(self: StripeApi, of: str, params: dict[str, Any], after: str | None) -> Any:
+        return await page(self, of, params, after) if of == "invoices" else ([], None)
+
+    async def others(self: StripeApi, subscription_id: str) -> Any:
+        return [each for each in await invoices_of(self, subscription_id) if each["id"] != invoice["id"]]
+
+    monkeypatch.setattr(StripeApi, "page", only_invoices)
+    monkeypatch.setattr(StripeApi, "invoices_of", others)
+    difference = await only_difference(life)
+    assert (difference.kind, difference.what) == (
+        Kind.WRONG_ALLOWANCE,
+        f"The ledger has nothing of invoice:{invoice['id']}:plus.",
+    )
+    report = await heal(life)
+    assert (report.repaired, report.is_healthy) == ([difference], True)
+    await life.shows("plus", 500, "active")
+
+
+async def test_a_subscription_is_looked_at_once_with_all_of_its_invoices(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await life.subscribe()
+    await life.pass_until(2026, 4, 5)
+    ours = life.newest()["id"]
+    life.sandbox.seed_price(
+        price_id="price_other", product_name="Another", unit_amount=500, currency="usd", recurring="month"
+    )
+    await subscribe_double(life, price="price_other")
+    asked: list[str] = []
+    subscription = StripeApi.subscription
+
+    async def counting(self: StripeApi, id: str) -> Any:
+        asked.append(id)
+        return await subscription(self, id)
+
+    monkeypatch.setattr(StripeApi, "subscription", counting)
+    report = await life.billing.reconcile(since=T0)
+    assert report.is_healthy
+    assert (report.looked_at["invoices"], report.looked_at["subscriptions"]) == (4, 2)
+    assert asked.count(ours) == 1
 
 
 async def test_clawback_without_refund_is_what_a_refund_comes_to_that_failed_unheard(shop: Shop) -> None:

@@ -22,6 +22,7 @@ from tallystick.billing.event_records import EventRecords
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.inbox import Inbox
 from tallystick.billing.purchases import Purchase, Purchases
+from tallystick.billing.reading import price_of, subscription_of
 from tallystick.billing.report import Report
 from tallystick.billing.stripe_answers import or_none
 from tallystick.billing.stripe_api import StripeApi
@@ -48,6 +49,7 @@ PHASES = (
     "charges",
     "refunds",
     "disputes",
+    "invoices",
     "subscriptions",
     "kept_subscriptions",
     "purchases",
@@ -64,11 +66,15 @@ Watch = Callable[[str, Report], None]
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one look at one object came to: a difference, and the credits that are expected and booked for it."""
+    """What one look at one object came to: a difference, and the credits that are expected and booked for it.
+
+    `also` are other subjects that were looked at with it.
+    """
 
     difference: Difference | None
     expected: int = 0
     booked: int = 0
+    also: frozenset[str] = frozenset()
 
 
 class Reconciliation:
@@ -177,15 +183,16 @@ class Reconciliation:
         for n, each in enumerate(page, 1):
             of = _subject(phase, each)
             if of is None or of in left - looked_at:
-                await self._look(phase, each, walk.report)
+                also = await self._look(phase, each, walk.report)
+                looked_at |= also - await self._walks.looked_at(walk, also)
             walk.report.looked_at[phase] += 1
             looked_at |= left & {of}
             if walk.report.calls >= stop_at and n < len(page):
                 return looked_at, _id(each)
         return looked_at, None
 
-    async def _look(self, phase: str, subject: Any, report: Report) -> None:
-        """Look at one object, repair what may be repaired, and look again."""
+    async def _look(self, phase: str, subject: Any, report: Report) -> frozenset[str]:
+        """Look at one object, repair what may be repaired, and look again. Answers what was looked at with it."""
         look, repair = self._ways(phase, subject, report)
         found = await look()
         difference = found.difference
@@ -203,6 +210,7 @@ class Reconciliation:
             report.left.append(found.difference)
         report.expected += found.expected
         report.booked += found.booked
+        return found.also
 
     def _ways(
         self, phase: str, subject: Any, report: Report
@@ -213,6 +221,8 @@ class Reconciliation:
                 return lambda: self._event(subject), lambda: self._receive(subject, report)
             case "sessions":
                 return lambda: self._listed(subject, report), lambda: self._fulfil(subject["id"], report)
+            case "invoices":
+                return lambda: self._invoice(subject, report), lambda: self._pay(subject, report)
             case "subscriptions":
                 return lambda: self._subscription(subject, report), lambda: self._sync(subject, report)
             case "kept_subscriptions":
@@ -341,6 +351,29 @@ class Reconciliation:
 
     # Subscriptions
 
+    async def _invoice(self, invoice: dict[str, Any], report: Report) -> _Found:
+        """What a paid invoice opens or changes, if that matters still: its subscription is looked at with it."""
+        subscription_id = subscription_of(invoice)
+        if subscription_id is None or not await self._is_ours(subscription_id, invoice):
+            return _Found(None)
+        await self._call(report, 3)
+        # One that Stripe does not have any more is told as one that is kept here.
+        standing = await or_none(self._subscriptions.standing(subscription_id, invoice["id"]))
+        if standing is None:
+            return _Found(None)
+        # Neither the subscription nor its other invoices need a look of their own then.
+        return _Found(differences.of_subscription(standing), also=standing.invoices | {subscription_id})
+
+    async def _is_ours(self, subscription_id: str, invoice: dict[str, Any]) -> bool:
+        """Whether an invoice bills for a plan, or is of a subscription that we follow."""
+        prices = map(price_of, invoice["lines"]["data"])
+        sold = any(price is not None and self._catalogue.sold_as(price) for price in prices)
+        return sold or await self._table.get(subscription_id) is not None
+
+    async def _pay(self, invoice: dict[str, Any], report: Report) -> None:
+        await self._call(report, 3)
+        await self._subscriptions.invoice_changed(invoice["id"], subscription_of(invoice))
+
     async def _subscription(self, subscription: dict[str, Any], report: Report) -> _Found:
         await self._call(report, 3)
         standing = await self._subscriptions.standing(subscription["id"])
@@ -365,12 +398,12 @@ class Reconciliation:
 
 
 def _subject(phase: str, found: Any) -> str | None:
-    """The event, purchase, payment or subscription that an object is about, which are looked at once in a walk.
+    """The event, purchase, payment, invoice or subscription that an object is about, which are looked at once in a walk.
 
     The refunds and disputes of a payment are part of the look at it, wherever it was met first.
     """
     match phase:
-        case "events" | "sessions" | "subscriptions" | "unknown_sessions":
+        case "events" | "sessions" | "invoices" | "subscriptions" | "unknown_sessions":
             return str(found["id"])
         case "purchases":
             return str(found.checkout_session_id)
@@ -398,4 +431,5 @@ def _filter(phase: str, since: datetime) -> dict[str, Any]:
     if phase == "subscriptions":
         # A subscription lives on long after it was made, so all of them are looked at.
         return {"limit": PAGE, "status": "all"}
-    return {"limit": PAGE, "created": {"gte": int(since.timestamp())}}
+    created = {"limit": PAGE, "created": {"gte": int(since.timestamp())}}
+    return {**created, "status": "paid"} if phase == "invoices" else created

@@ -213,7 +213,7 @@ class StripeApi:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """A page of a list, newest first: its objects, and the id after which the next page begins, if there is one.
 
-        `of` is events, sessions, charges, refunds, disputes or subscriptions.
+        `of` is events, sessions, charges, refunds, disputes, invoices or subscriptions.
         """
         v1 = self._client.v1
         lists: dict[str, Callable[[Any], Awaitable[stripe.StripeObject]]] = {
@@ -222,6 +222,7 @@ class StripeApi:
             "charges": v1.charges.list_async,
             "refunds": v1.refunds.list_async,
             "disputes": v1.disputes.list_async,
+            "invoices": v1.invoices.list_async,
             "subscriptions": v1.subscriptions.list_async,
         }
         answer = await call(lists[of](params if after is None else {**params, "starting_after": after}))

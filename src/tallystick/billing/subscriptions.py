@@ -202,9 +202,12 @@ class Subscriptions:
         latest = await self._ledger.entries(lost.account_id, kind=EntryKind.PLAN_SET, limit=1)
         return bool(latest) and lost.ends_at is not None and latest[0].recorded_at >= lost.ends_at
 
-    async def standing(self, subscription_id: str) -> "Standing | None":
-        """How an account stands to what its subscription at Stripe says now. Changes nothing; None when not ours."""
-        look = await self._looks.at(subscription_id)
+    async def standing(self, subscription_id: str, invoice_id: str | None = None) -> "Standing | None":
+        """How an account stands to what its subscription at Stripe says now. Changes nothing; None when not ours.
+
+        That invoice is looked at even if it is not among the newest.
+        """
+        look = await self._looks.at(subscription_id, invoice_id)
         if look is None:
             return None
         account = await self._ledger.account(look.seen.account_id)
@@ -228,6 +231,7 @@ class Subscriptions:
             wanted=wanted,
             month_ends=account.resets_at(now),
             should_end=month_end(account.id, counting, now, self._catalogue),
+            invoices=look.invoices,
         )
 
     async def _counting(self, look: Look) -> tuple[Command, ...]:
@@ -343,7 +347,7 @@ class Standing:
 
     `missing` is the key of the last thing that should be in the ledger and is not; `wanted` is the plan that
     the account should be on, `plan` the one it is on. Of a month that was paid for, `should_end` says when its allowance
-    should lapse, `month_ends` when the running one does.
+    should lapse, `month_ends` when the running one does. `invoices` are those that were looked at for that.
     """
 
     subscription_id: str
@@ -354,6 +358,7 @@ class Standing:
     wanted: str
     month_ends: datetime | None
     should_end: datetime | None
+    invoices: frozenset[str]
 
 
 def _is_so(account: Account, command: Command, now: datetime) -> bool:

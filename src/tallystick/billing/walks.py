@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -81,8 +82,10 @@ class Walks:
         await self._database.write(lambda connection: connection.execute(adding))
         return walk
 
-    async def looked_at(self, walk: Walk, subjects: set[str]) -> set[str]:
+    async def looked_at(self, walk: Walk, subjects: Set[str]) -> set[str]:
         """Which of `subjects` it has looked at on pages that were kept."""
+        if not subjects:
+            return set()
         query = select(reconciliation_subjects.c.subject).where(
             reconciliation_subjects.c.reconciliation_id == walk.id, reconciliation_subjects.c.subject.in_(subjects)
         )
