@@ -10,6 +10,7 @@ from tallystick.billing.event_desk import EventStory
 from tallystick.billing.event_records import StoredEvent
 from tallystick.billing.inbox_table import EventStatus
 from tallystick.billing.purchases import Purchase, PurchaseStatus
+from tallystick.billing.reconciliation import PHASES, Watch
 from tallystick.billing.refunds import AfterRefund, Refund, RefundQuote, RefundStatus
 from tallystick.billing.refusals import Refused, hour_of
 from tallystick.billing.report import Report
@@ -31,6 +32,7 @@ __all__ = [
     "EVENTS_KEPT_DAYS",
     "HANDLED_EVENTS",
     "LEAST_EVENTS_KEPT_DAYS",
+    "PHASES",
     "REPAIR",
     "WEBHOOK_PATH",
     "AfterRefund",
@@ -57,6 +59,7 @@ __all__ = [
     "StoredEvent",
     "StripeApi",
     "Subscription",
+    "Watch",
     "can_be_reached",
     "hour_of",
     "writes",

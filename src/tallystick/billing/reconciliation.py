@@ -61,7 +61,7 @@ DONE = "done"
 log = structlog.get_logger(__name__)
 
 Watch = Callable[[str, Report], None]
-"""Told which phase it is in and what was found so far, after every page."""
+"""Told which phase it is in and what was found so far, after every object and every page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Reconciliation:
         stop_at = report.calls + max_calls
         for phase in () if walk.phase == DONE else PHASES[PHASES.index(walk.phase) :]:
             async for page, cursor in self._pages(phase, walk, report):
-                looked_at, place = await self._look_through(page, phase, walk, stop_at)
+                looked_at, place = await self._look_through(page, phase, walk, stop_at, watch)
                 if place is not None:
                     await self._walks.keep(walk, phase, place, looked_at)
                     return report
@@ -169,7 +169,7 @@ class Reconciliation:
         return {id: each for id, each in left.items() if each.kind is not Kind.UNKNOWN_AT_STRIPE or each.credits}
 
     async def _look_through(
-        self, page: list[Any], phase: str, walk: Walk, stop_at: int
+        self, page: list[Any], phase: str, walk: Walk, stop_at: int, watch: Watch
     ) -> tuple[set[str], str | None]:
         """Look at each object of a page whose subject was not looked at yet. Answers which were now.
 
@@ -186,6 +186,7 @@ class Reconciliation:
                 also = await self._look(phase, each, walk.report)
                 looked_at |= also - await self._walks.looked_at(walk, also)
             walk.report.looked_at[phase] += 1
+            watch(phase, walk.report)
             looked_at |= left & {of}
             if walk.report.calls >= stop_at and n < len(page):
                 return looked_at, _id(each)

@@ -1,12 +1,14 @@
 """`tallystick reconcile`: compare with Stripe, show progress, tell every difference, repair the safe ones."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tallystick.billing import REPAIR, Difference, Report
+from tallystick.billing import PHASES, REPAIR, Difference, Report, Watch
 from tallystick.cli.accounts import print_json
 from tallystick.cli.installation import billing
 from tallystick.cli.running import EXIT_REFUSED
@@ -18,15 +20,7 @@ async def reconcile(*, since: datetime | None, apply: bool, max_calls: int | Non
 
     Raises what Billing.reconcile raises; called again, it goes on where it was.
     """
-    console = Console(stderr=True)
-    progress = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console)
-    with progress:
-        task = progress.add_task("Looking at Stripe …", total=None)
-
-        def watch(phase: str, report: Report) -> None:
-            looked_at = sum(report.looked_at.values())
-            progress.update(task, description=f"{phase}: {looked_at:,} looked at, {report.calls:,} calls to Stripe")
-
+    with progress(Console(stderr=True)) as watch:
         async with billing() as room:
             report = await room.reconcile(since=since, apply=apply, max_calls=max_calls, watch=watch)
     if as_json:
@@ -34,6 +28,27 @@ async def reconcile(*, since: datetime | None, apply: bool, max_calls: int | Non
     else:
         _print(report)
     return 0 if report.is_healthy else EXIT_REFUSED
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Watch]:
+    """A bar over the phases of a walk, on a terminal and as long as it goes on."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[counts]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("Looking at Stripe", total=len(PHASES), counts="")
+
+        def watch(phase: str, report: Report) -> None:
+            done = PHASES.index(phase)
+            named = f"Phase {done + 1} of {len(PHASES)}: {phase.replace('_', ' ')}"
+            counts = f"{report.looked_at[phase]:,} looked at, {report.calls:,} calls to Stripe"
+            bar.update(task, completed=done, description=named, counts=counts)
+
+        yield watch
 
 
 def _print(report: Report) -> None:
