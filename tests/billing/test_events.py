@@ -15,6 +15,7 @@ from tallystick.billing import EventStatus
 from tallystick.billing.errors import UnknownEvent
 from tallystick.domain.account import EntryKind
 from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.errors import InvalidInput
 from tests.billing.conftest import Shop, make_shop, seed
 from tests.cli.test_commands import SETTINGS
 from tests.conftest import PACK_PRICE, PLUS_PRICE
@@ -90,6 +91,28 @@ async def test_s28_an_event_is_found_and_tells_what_followed_from_it(shop: Shop)
         await billing.event_story("evt_none")
 
 
+async def test_s28_a_parked_event_that_somebody_has_dealt_with_rests_and_can_still_be_replayed(shop: Shop) -> None:
+    await shop.open()
+    await shop.buy()
+    parked = await park(shop)
+    (before,) = await shop.billing.latest_events(9, EventStatus.PARKED)
+    for ids, reason in (([parked, "evt_none"], "x"), ([parked], " "), ([parked], "\x00")):
+        with pytest.raises((UnknownEvent, InvalidInput)):
+            await shop.billing.dismiss_events(ids, reason)
+    (dismissed,) = await shop.billing.dismiss_events([parked], "Refunded at Stripe.")
+    assert dismissed.status is EventStatus.DISMISSED
+    assert dismissed.last_error == f"{before.last_error} Dismissed: Refunded at Stripe."
+    assert await shop.billing.latest_events(9, EventStatus.PARKED) == []
+    with pytest.raises(InvalidInput, match=f"{parked} is dismissed"):
+        await shop.billing.dismiss_events([parked], "Again")
+    # That Stripe sends it again changes nothing: it has been dealt with.
+    (event,) = [each for each in shop.sandbox.events() if each["id"] == parked]
+    await shop.deliver([event])
+    assert (await shop.account()).bonus == 0
+    (done,) = await shop.billing.replay_events([parked])
+    assert (done.status, done.last_error, (await shop.account()).bonus) == (EventStatus.DONE, None, 200)
+
+
 async def test_events_are_listed_shown_and_replayed_at_a_shell(
     sqlite_url: str, catalogue: Catalogue, tmp_path: Path
 ) -> None:
@@ -128,6 +151,8 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
             f"show {discounted.id}",
             "list --since yesterday",
             "list --since 2026-01-01T00:00+01:00 --type invoice.paid --json",
+            f"dismiss {hopeless} --reason Refunded",
+            f"show {hopeless}",
         ]
         answer = await asyncio.to_thread(
             subprocess.run,
@@ -140,8 +165,8 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
             check=True,
         )
         said = json.loads(answer.stdout)
-        assert [code for code, _ in said] == [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0]
-        table, listed, shown, _, _, replayed, told, refused, cheaper, _, late = (text for _, text in said)
+        assert [code for code, _ in said] == [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0]
+        table, listed, shown, _, _, replayed, told, refused, cheaper, _, late, rests, why = (text for _, text in said)
         assert parked in table
         assert "Checkout session" in table
         assert len(json.loads(listed)["events"]) == 1
@@ -158,4 +183,6 @@ async def test_events_are_listed_shown_and_replayed_at_a_shell(
         assert "200 for 3.00 USD" in cheaper
         assert "--since is a day like 2026-11-01" in answer.stderr
         assert json.loads(late)["events"] == []
+        assert "dismissed" in rests
+        assert "Dismissed: Refunded" in why
         assert (await shop.account()).bonus == 200

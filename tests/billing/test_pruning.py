@@ -67,12 +67,12 @@ async def test_s28_an_event_that_waits_or_is_parked_is_never_forgotten(shop: Sho
     for n, status in enumerate(statuses):
         await shop.sql(f"UPDATE stripe_events SET status = '{status.partition(',')[0]}' WHERE id = 'evt_{n}'")
     await age(shop, 1_000, "received_at", "finished_at")
-    await age(shop, 1_000, "due_at", where="id = 'evt_5'")
+    await age(shop, 1_000, "due_at", where=f"id = 'evt_{len(EventStatus)}'")
     for _ in range(3):
         await shop.sql(
             "INSERT INTO refusals VALUES ('2020-01-01 00:00:00+00:00', 'x', 1, '2020-01-01 00:00:00+00:00')"
         )
-        assert await shop.billing.prune_events() in (0, 3)
+        assert await shop.billing.prune_events() in (0, 4)
     kept = await shop.billing.latest_events(100)
     assert {event.status for event in kept} == {EventStatus.PENDING, EventStatus.PARKED}
     assert len(kept) == 3

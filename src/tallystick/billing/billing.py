@@ -337,6 +337,10 @@ class Billing:
         """Work events again; see EventDesk.replay. Raises UnknownEvent."""
         return await self._desk.replay(event_ids)
 
+    async def dismiss_events(self, event_ids: Sequence[str], reason: str) -> list[StoredEvent]:
+        """Let parked events rest; see EventDesk.dismiss. Raises UnknownEvent and InvalidInput."""
+        return await self._desk.dismiss(event_ids, reason)
+
     async def replay_parked_events(self) -> list[StoredEvent]:
         """Work all parked events again; answers what came out, oldest first."""
         return await self._desk.replay_parked()

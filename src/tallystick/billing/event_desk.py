@@ -1,4 +1,4 @@
-"""An operator's desk for events: what followed from one, and working it again."""
+"""An operator's desk for events: what followed from one, working it again, and letting it rest."""
 
 import json
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ from tallystick.billing.purchases import Purchase, Purchases
 from tallystick.billing.stripe_api import BillingSettings
 from tallystick.billing.webhooks import not_ours
 from tallystick.domain.account import Entry
+from tallystick.domain.commands import require_text
+from tallystick.domain.errors import InvalidInput
 from tallystick.ledger import Ledger
 
 LOOKED_THROUGH = 1_000
@@ -71,6 +73,23 @@ class EventDesk:
     async def replay_parked(self) -> list[StoredEvent]:
         """Work all parked events again; answers what came out, oldest first."""
         return await self.replay(await self._records.ids_of(EventStatus.PARKED))
+
+    async def dismiss(self, event_ids: Sequence[str], reason: str) -> list[StoredEvent]:
+        """Let parked events rest, because a person has done what they are about in another way, and says how.
+
+        Answers them as they are then, in the order asked. They can still be replayed. Raises UnknownEvent, and
+        InvalidInput without a reason or for one that is not parked; then nothing was changed.
+        """
+        require_text(reason, "reason")
+        if not reason.strip():
+            raise InvalidInput("Give a reason: it is what is kept of this. Nothing was changed.")
+        wanted = list(dict.fromkeys(event_ids))
+        others = [event for event in await self._known(wanted) if event.status is not EventStatus.PARKED]
+        if others:
+            states = ", ".join(f"{event.id} is {event.status}" for event in others)
+            raise InvalidInput(f"Only what is parked can be dismissed: {states}. Nothing was changed.")
+        await self._inbox.dismiss(wanted, reason)
+        return await self._known(wanted)
 
     async def _is_ours(self, event: StoredEvent) -> bool:
         if event.status is not EventStatus.REFUSED:

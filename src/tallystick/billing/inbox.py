@@ -129,6 +129,10 @@ class Inbox:
             taken = await self._table.take_again(handled, self._clock() + LEASE)
             await asyncio.gather(*(self._work_out(event) for event in taken))
 
+    async def dismiss(self, ids: Sequence[str], reason: str) -> None:
+        """Let parked events rest for good. One that is not parked, or not any more, stays as it is."""
+        await self._table.dismiss(ids, reason, self._clock())
+
     async def close(self) -> None:
         """Wait for what is being written."""
         await self._writes.close()

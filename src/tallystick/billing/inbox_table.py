@@ -27,6 +27,7 @@ class EventStatus(StrEnum):
     DONE = "done"
     IGNORED = "ignored"
     PARKED = "parked"
+    DISMISSED = "dismissed"
     REFUSED = "refused"
 
 
@@ -207,6 +208,19 @@ class InboxTable:
             return [LeasedEvent(*row) for row in found if row is not None]
 
         return await self._database.write(write, QUEUE)
+
+    async def dismiss(self, ids: Collection[str], reason: str, at: datetime) -> None:
+        """Let those of these events that are parked rest for good, and add to their last error why."""
+        dismissing = (
+            update(stripe_events)
+            .where(stripe_events.c.id.in_(ids), stripe_events.c.status == EventStatus.PARKED)
+            .values(
+                status=EventStatus.DISMISSED,
+                last_error=stripe_events.c.last_error + f" Dismissed: {reason}",
+                finished_at=at,
+            )
+        )
+        await self._database.write(lambda connection: connection.execute(dismissing), QUEUE)
 
 
 def _each_once(arrivals: Iterable[Arrival]) -> list[Arrival]:

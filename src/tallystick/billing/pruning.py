@@ -14,7 +14,7 @@ from tallystick.clock import Clock
 from tallystick.database.engine import Database
 from tallystick.database.tables import refusals, stripe_events
 
-OVER = (EventStatus.DONE, EventStatus.IGNORED, EventStatus.REFUSED)
+OVER = (EventStatus.DONE, EventStatus.IGNORED, EventStatus.DISMISSED, EventStatus.REFUSED)
 """What nobody has to do anything about. An event that waits or is parked is kept for as long as it takes."""
 
 AT_ONCE = 500

@@ -1,4 +1,4 @@
-"""`tallystick events`: what came from Stripe, what became of it, and working it again."""
+"""`tallystick events`: what came from Stripe, what became of it, working it again, and letting it rest."""
 
 import asyncio
 import json
@@ -64,6 +64,20 @@ def replay_events(
     raise typer.Exit(asyncio.run(_replay(events or [], parked=parked, as_json=as_json)))
 
 
+@app.command("dismiss")
+@exits_cleanly
+def dismiss_events(
+    events: Annotated[list[str], typer.Argument(metavar="EVENT...", help="The events' ids, evt_…")],
+    reason: Annotated[str, typer.Option(help="What was done in its place; `events show` says so.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let parked events rest, because what they are about was done in another way, as a refund by hand.
+
+    Changes nothing else. They can still be replayed.
+    """
+    asyncio.run(_dismiss(events, reason, as_json=as_json))
+
+
 async def _list(
     state: EventStatus | None,
     type: str | None,
@@ -97,6 +111,15 @@ async def _show(event_id: str, *, as_json: bool) -> None:
         print_json(_told(story))
         return
     _print_story(story)
+
+
+async def _dismiss(event_ids: list[str], reason: str, *, as_json: bool) -> None:
+    async with billing() as room:
+        done = await room.dismiss_events(event_ids, reason)
+    if as_json:
+        print_json({"events": [_plain(event) for event in done]})
+    else:
+        _print(done)
 
 
 async def _replay(event_ids: list[str], *, parked: bool, as_json: bool) -> int:

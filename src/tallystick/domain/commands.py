@@ -56,7 +56,8 @@ def _require_reason(value: str) -> None:
         raise InvalidInput("Give a reason: it is what the ledger will say about this. Nothing was changed.")
 
 
-def _require_text(value: object, name: str) -> None:
+def require_text(value: object, name: str) -> None:
+    """Raise InvalidInput unless `value` is text that every database takes, and not too much of it."""
     if not isinstance(value, str) or len(value) > MAX_TEXT or "\x00" in value or not _is_unicode(value):
         raise InvalidInput(
             f"{name} must be text of at most {MAX_TEXT} characters, without NUL and in valid Unicode. "
@@ -78,7 +79,7 @@ def _is_unicode(text: str) -> bool:
 
 def _require_reference(value: object) -> None:
     if value is not None:
-        _require_text(value, "reference")
+        require_text(value, "reference")
 
 
 def _require_bonus_kind(value: object) -> GrantKind:
@@ -159,7 +160,7 @@ class SetPlan(_Keyed):
     def __post_init__(self) -> None:
         self._check()
         require_identifier(self.plan, "plan")
-        _require_text(self.reason, "reason")
+        require_text(self.reason, "reason")
         _require_reference(self.reference)
         if self.since is not None:
             object.__setattr__(self, "since", require_instant(self.since, "since"))
@@ -193,7 +194,7 @@ class RenewAllowance(_Keyed):
             )
         if self.follows is not None:
             object.__setattr__(self, "follows", require_instant(self.follows, "follows"))
-        _require_text(self.reason, "reason")
+        require_text(self.reason, "reason")
         _require_reference(self.reference)
 
     @property
@@ -237,7 +238,7 @@ class GrantBonus(_Keyed):
                 object.__setattr__(self, name, require_instant(value, name))
         if self.effective_at and self.expires_at and self.expires_at <= self.effective_at:
             raise InvalidInput("A grant must expire after it takes effect.")
-        _require_text(self.reason, "reason")
+        require_text(self.reason, "reason")
         _require_reference(self.reference)
 
 
@@ -251,7 +252,7 @@ class Spend(_Keyed):
     def __post_init__(self) -> None:
         self._check()
         require_credits(self.amount)
-        _require_text(self.operation, "operation")
+        require_text(self.operation, "operation")
 
     @property
     def request(self) -> str:
@@ -269,7 +270,7 @@ class Reverse(_Keyed):
     def __post_init__(self) -> None:
         self._check()
         _require_number(self.entry, "entry")
-        _require_text(self.reason, "reason")
+        require_text(self.reason, "reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +285,7 @@ class PlaceHold(_Keyed):
         self._check()
         require_credits(self.amount)
         _require_hold_seconds(self.seconds)
-        _require_text(self.operation, "operation")
+        require_text(self.operation, "operation")
 
     def deadline(self, now: datetime) -> datetime:
         """When a hold that is placed at `now` runs out."""
@@ -333,7 +334,7 @@ class Release(_Keyed):
     def __post_init__(self) -> None:
         self._check()
         _require_number(self.hold, "hold")
-        _require_text(self.reason, "reason")
+        require_text(self.reason, "reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,7 +347,7 @@ class Remove(_Keyed):
     def __post_init__(self) -> None:
         self._check()
         require_credits(self.amount)
-        _require_text(self.reason, "reason")
+        require_text(self.reason, "reason")
         _require_reason(self.reason)
 
 
@@ -372,7 +373,7 @@ class ClawBack(_Keyed):
         if self.total != 0 or isinstance(self.total, bool):
             require_credits(self.total, "total")
         _require_number(self.version, "version")
-        _require_text(self.reason, "reason")
+        require_text(self.reason, "reason")
         _require_reference(self.reference)
 
 
