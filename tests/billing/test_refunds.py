@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from stripe_sandbox import disputes, refunds
+from stripe_sandbox.checkout import settle_bank_payment
 from tallystick.billing import PurchaseStatus, RefundStatus
 from tallystick.billing.errors import (
     NothingToRefund,
@@ -18,7 +19,7 @@ from tallystick.billing.errors import (
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import GrantBonus, Spend
 from tallystick.domain.errors import InvalidAmount
-from tests.billing.conftest import Shop
+from tests.billing.conftest import BANK, Shop
 
 # 500 of allowance nobody has here: PLUS was set by hand, so all credits are bonus credits.
 
@@ -129,7 +130,7 @@ async def test_s27_a_look_that_was_left_unfinished_cannot_come_back_later(shop: 
     granted = await shop.ledger.entry_by_key("acme", purchase.ledger_key)
     assert granted is not None
     wrong = await shop.billing._clawbacks.look_at(purchase.payment_intent_id)
-    stale = type(wrong)(599, "USD", 599, 0, False, None)
+    stale = type(wrong)(599, "USD", 599, 0, False, None, "succeeded")
     await shop.billing._clawbacks._take(late, granted, 200, stale)
     assert await bonus_and_debt(shop) == (200, 0)
     # And when nobody else is looking, a look that changes nothing leaves no entry.
@@ -206,6 +207,31 @@ async def test_a_purchase_that_was_not_paid_has_nothing_to_refund(shop: Shop) ->
     assert started.purchase_id is not None
     with pytest.raises(NothingToRefund):
         await shop.billing.quote_refund(started.purchase_id)
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "words"),
+    [
+        (False, PurchaseStatus.PENDING, r"under way.*Wait until it has arrived.*or cancel it"),
+        (True, PurchaseStatus.FAILED, r"failed: nothing was paid"),
+    ],
+)
+async def test_s23_a_payment_that_has_not_arrived_has_nothing_to_refund_and_it_is_said_why(
+    shop: Shop, fails: bool, status: PurchaseStatus, words: str
+) -> None:
+    await shop.open()
+    started = await shop.buy(form=BANK)
+    await shop.deliver()
+    if fails:
+        pending = await shop.billing.purchase("acme", started.id)
+        settle_bank_payment(shop.sandbox, str(pending.payment_intent_id), succeeds=False)
+        await shop.deliver()
+    assert (await shop.billing.purchase("acme", started.id)).status is status
+    with pytest.raises(NothingToRefund, match=words):
+        await shop.billing.quote_refund(started.id)
+    with pytest.raises(NothingToRefund, match=words):
+        await shop.billing.refund(started.id, key="r")
+    assert await shop.billing.refunds_of(started.id) == []
 
 
 async def test_what_stripe_refuses_is_told_and_remembered(shop: Shop) -> None:

@@ -27,7 +27,8 @@ class Payment:
     """What became of a payment, in minor units of its currency.
 
     `disputed` were withdrawn for disputes and have not come back. `undecided` says whether a dispute is
-    open whose funds are still here; `standing` is the status of the latest dispute, or of a warning.
+    open whose funds are still here; `standing` is the status of the latest dispute, or of a warning. `charge` is
+    the status of the latest charge: only one that has succeeded has `paid` anything.
     """
 
     paid: int
@@ -36,6 +37,7 @@ class Payment:
     disputed: int
     undecided: bool
     standing: str | None
+    charge: str | None
 
     @property
     def gone(self) -> int:
@@ -97,15 +99,16 @@ class Clawbacks:
         intent = await self._api.payment(payment_intent_id)
         disputes = await self._api.disputes_of(payment_intent_id)
         warnings = await self._api.early_fraud_warnings_of(payment_intent_id)
-        charge = intent["latest_charge"] or {"amount": 0, "amount_refunded": 0}
+        charge = intent["latest_charge"] or {"status": None, "amount_refunded": 0}
         standing = disputes[0]["status"] if disputes else WARNING if warnings else None
         return Payment(
-            paid=charge["amount"],
+            paid=charge["amount_captured"] if charge["status"] == "succeeded" else 0,
             currency=intent["currency"].upper(),
             refunded=charge["amount_refunded"],
             disputed=sum(dispute["amount"] for dispute in disputes if _is_withdrawn(dispute)),
             undecided=any(d["status"] in UNDECIDED and not _is_withdrawn(d) for d in disputes),
             standing=standing,
+            charge=charge["status"],
         )
 
     async def _purchase_of(self, payment_intent_id: str) -> Purchase | None:

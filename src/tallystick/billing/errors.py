@@ -93,7 +93,7 @@ class UnknownPurchase(Refusal):
 class NothingToRefund(Refusal):
     """A purchase that was not paid, or of which everything has gone back already.
 
-    `because` says where it went when a bank took it.
+    `because` says where it is when a bank took it, or has not sent it.
     """
 
     code = "nothing_to_refund"

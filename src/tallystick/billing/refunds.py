@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import RowMapping, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tallystick.billing.clawbacks import Clawbacks
+from tallystick.billing.clawbacks import Clawbacks, Payment
 from tallystick.billing.errors import (
     NothingToRefund,
     RefundConflict,
@@ -24,7 +24,7 @@ from tallystick.billing.errors import (
     UnknownPurchase,
 )
 from tallystick.billing.purchases import Purchase, Purchases
-from tallystick.billing.standings import for_a_refund
+from tallystick.billing.standings import for_a_refund, of_a_charge
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
@@ -138,7 +138,7 @@ class Refunds:
         payment = await self._clawbacks.look_at(purchase.payment_intent_id)
         left = payment.paid - payment.gone
         if left == 0:
-            raise NothingToRefund(purchase_id, for_a_refund(payment.standing) if payment.disputed else None)
+            raise NothingToRefund(purchase_id, _where_it_is(payment))
         wanted = left if amount is None else _require_minor(amount)
         if wanted > left:
             raise RefundTooLarge(str(Money(wanted, payment.currency)), str(Money(left, payment.currency)))
@@ -317,6 +317,13 @@ def _refund(row: RowMapping) -> Refund:
         problem=row["problem"],
         created_at=row["created_at"],
     )
+
+
+def _where_it_is(payment: Payment) -> str | None:
+    """Where the money of a payment is of which nothing is left to refund, as far as there is more to say."""
+    if payment.paid == 0:
+        return of_a_charge(payment.charge)
+    return for_a_refund(payment.standing) if payment.disputed else None
 
 
 def _told(refund: Refund) -> Refund:

@@ -1,4 +1,4 @@
-"""What a bank's dispute or warning of a payment means for a refund of it, in words for an operator. Pure."""
+"""What a charge, a bank's dispute or its warning means for a refund of a payment, in words for an operator. Pure."""
 
 WARNING = "early_fraud_warning"
 """Where a payment stands that a bank warns of and nobody disputes yet."""
@@ -28,6 +28,19 @@ _MEANINGS = {
         "If you agree, refund all of it before it is disputed, which would cost a fee."
     ),
 }
+
+_UNPAID = {
+    "pending": (
+        "The payment is under way: the buyer's bank has not sent it yet. "
+        "Wait until it has arrived and refund it then, or cancel it in Stripe's dashboard."
+    ),
+    "failed": "The payment failed: nothing was paid, and there is nothing to do.",
+}
+
+
+def of_a_charge(status: str | None) -> str | None:
+    """Why a charge that has not succeeded leaves nothing to refund, and what to do; None when there is no more to say."""
+    return _UNPAID.get(status or "")
 
 
 def for_a_refund(standing: str | None) -> str | None:
