@@ -14,6 +14,7 @@ from tests.sandbox.conftest import CARD
 
 FRAUDULENT = {**CARD, "card_number": "4000 0000 0000 0259"}
 INQUIRY = {**CARD, "card_number": "4000 0000 0000 1976"}
+TWICE = {**CARD, "card_number": "4000 0004 0400 0079"}
 WARNED = {**CARD, "card_number": "4000 0000 0000 5423"}
 
 
@@ -36,9 +37,12 @@ async def dispute_of(shop: Shop, purchase: Purchase) -> Any:
 
 
 async def answer(shop: Shop, purchase: Purchase, evidence: str) -> None:
-    dispute = await dispute_of(shop, purchase)
+    await answer_one(shop, (await dispute_of(shop, purchase)).id, evidence)
+
+
+async def answer_one(shop: Shop, dispute_id: str, evidence: str) -> None:
     params: Any = {"evidence": {"uncategorized_text": evidence}, "submit": True}
-    await shop.stripe.v1.disputes.update_async(dispute.id, params)
+    await shop.stripe.v1.disputes.update_async(dispute_id, params)
     agenda.run_due(shop.sandbox)
     await shop.deliver()
 
@@ -84,6 +88,31 @@ async def test_s25_an_inquiry_freezes_what_is_left_and_takes_nothing(shop: Shop)
     assert (await shop.account()).available == 25
     await answer(shop, purchase, "winning_evidence")
     assert await state(shop) == (200, 0, 0)
+
+
+@pytest.mark.parametrize("first", ["newest", "oldest"])
+@pytest.mark.parametrize(
+    ("evidence", "dispute", "left"), [("losing_evidence", "lost", 101), ("winning_evidence", "won", 200)]
+)
+async def test_s25_of_two_disputes_of_a_payment_the_one_that_matters_most_is_told(
+    shop: Shop, first: str, evidence: str, dispute: str, left: int
+) -> None:
+    purchase = await buy(shop, TWICE)
+    params: Any = {"payment_intent": purchase.payment_intent_id}
+    ids = [each.id for each in (await shop.stripe.v1.disputes.list_async(params)).data]
+    now, later = ids if first == "newest" else reversed(ids)
+    # 598 of 599 cents were withdrawn.
+    assert await state(shop) == (1, 0, 0)
+    await answer_one(shop, now, "winning_evidence")
+    assert await state(shop) == (101, 0, 0)
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == "needs_response"
+    quote = await shop.billing.quote_refund(purchase.id)
+    assert (quote.dispute, "Answer the dispute" in str(quote.warning)) == ("needs_response", True)
+    restored = next(e for e in await shop.ledger.entries("acme") if e.kind is EntryKind.RESTORED)
+    assert restored.reason == "One of the disputes of this payment was decided in our favour"
+    await answer_one(shop, later, evidence)
+    assert await state(shop) == (left, 0, 0)
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == dispute
 
 
 async def test_s25_what_was_spent_before_the_dispute_is_owed_until_it_is_won(shop: Shop) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from tallystick.billing.fulfilment import Fulfilment
 from tallystick.billing.purchases import Purchase, Purchases, PurchaseStatus
-from tallystick.billing.standings import UNDECIDED, WARNING
+from tallystick.billing.standings import UNDECIDED, WARNING, of_disputes
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.domain.account import Clawback, Entry
 from tallystick.domain.amounts import Money
@@ -27,8 +27,8 @@ class Payment:
     """What became of a payment, in minor units of its currency.
 
     `disputed` were withdrawn for disputes and have not come back. `undecided` says whether a dispute is
-    open whose funds are still here; `standing` is the status of the latest dispute, or of a warning. `charge` is
-    the status of the latest charge: only one that has succeeded has `paid` anything.
+    open whose funds are still here; `standing` is the status of the dispute that matters most, or of a warning.
+    `charge` is the status of the latest charge: only one that has succeeded has `paid` anything.
     """
 
     paid: int
@@ -100,7 +100,7 @@ class Clawbacks:
         disputes = await self._api.disputes_of(payment_intent_id)
         warnings = await self._api.early_fraud_warnings_of(payment_intent_id)
         charge = intent["latest_charge"] or {"status": None, "amount_refunded": 0}
-        standing = disputes[0]["status"] if disputes else WARNING if warnings else None
+        standing = of_disputes(dispute["status"] for dispute in disputes) or (WARNING if warnings else None)
         return Payment(
             paid=charge["amount_captured"] if charge["status"] == "succeeded" else 0,
             currency=intent["currency"].upper(),
@@ -159,7 +159,8 @@ def _is_withdrawn(dispute: dict[str, Any]) -> bool:
 
 def _reason(look: Purchase, known: Clawback, total: int, payment: Payment) -> str:
     """What the customer's history says about it: of what has changed since the last look, which `look` remembers."""
-    only_refunds = payment.standing == look.dispute and payment.refunded != look.refunded_minor
+    undone = total < known.total and payment.refunded < look.refunded_minor
+    only_refunds = undone or (payment.standing == look.dispute and payment.refunded != look.refunded_minor)
     said = None if only_refunds else _reason_of_dispute(known, total, payment.standing)
     if said is not None:
         return said
@@ -172,6 +173,8 @@ def _reason_of_dispute(known: Clawback, total: int, standing: str | None) -> str
     match standing:
         case "won" | "warning_closed" if total <= known.total:
             return "The dispute of this payment was decided in our favour"
+        case _ if total < known.total and (standing == "lost" or standing in UNDECIDED):
+            return "One of the disputes of this payment was decided in our favour"
         case "lost":
             return "The dispute of this payment was lost"
         case "prevented" if total >= known.total:

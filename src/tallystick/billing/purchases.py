@@ -33,7 +33,7 @@ class Purchase:
     is what was paid when it was credited, after discount and with tax.
 
     `refunded_minor` of its price was given back and `clawed_back` of its credits taken back, as we last saw
-    it; `dispute` is the status of its dispute at Stripe, or `early_fraud_warning`.
+    it; `dispute` is the status of the dispute that matters most at Stripe, or `early_fraud_warning`.
     Until it is credited the buyer may still choose up to `max_quantity` packs, and a promotion code if
     `promotion_codes` says so. `recovery_url` leads back to a checkout that has expired.
     """

@@ -69,7 +69,7 @@ class RefundQuote:
 
     `unspent` of its `credits` are still there, worth `unspent_worth` of what was paid. The refund would take
     `takes` credits back, `debt` of which have been used and would be owed (S23, S24). `refundable` is the
-    most that can be refunded. `dispute` is the status of its latest dispute at Stripe, or `early_fraud_warning`.
+    most that can be refunded. `dispute` is the status of the dispute of it that matters most, or `early_fraud_warning`.
     """
 
     purchase_id: str

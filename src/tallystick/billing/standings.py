@@ -1,10 +1,23 @@
 """What a charge, a bank's dispute or its warning means for a refund of a payment, in words for an operator. Pure."""
 
+from collections.abc import Iterable
+
 WARNING = "early_fraud_warning"
 """Where a payment stands that a bank warns of and nobody disputes yet."""
 
 UNDECIDED = frozenset({"needs_response", "under_review", "warning_needs_response", "warning_under_review"})
 """Statuses of a dispute in which nobody knows yet how it ends."""
+
+_WEIGHTIEST_FIRST = (
+    "needs_response",
+    "warning_needs_response",
+    "under_review",
+    "warning_under_review",
+    "lost",
+    "prevented",
+    "won",
+    "warning_closed",
+)
 
 _OPEN = (
     "The buyer's bank disputes this payment and has withdrawn the money; the credits were taken back for it. Stripe "
@@ -36,6 +49,13 @@ _UNPAID = {
     ),
     "failed": "The payment failed: nothing was paid, and there is nothing to do.",
 }
+
+
+def of_disputes(statuses: Iterable[str]) -> str | None:
+    """Of the statuses of a payment's disputes the one that matters most: one that waits for an answer before all."""
+    # One that Stripe invents later comes first: nobody knows that it matters less.
+    places = {status: place for place, status in enumerate(_WEIGHTIEST_FIRST, start=1)}
+    return min(statuses, key=lambda status: places.get(status, 0), default=None)
 
 
 def of_a_charge(status: str | None) -> str | None:
