@@ -90,6 +90,48 @@ async def test_s25_an_inquiry_freezes_what_is_left_and_takes_nothing(shop: Shop)
     assert await state(shop) == (200, 0, 0)
 
 
+async def test_s25_an_inquiry_that_is_answered_stays_frozen_until_the_bank_has_decided(shop: Shop) -> None:
+    purchase = await buy(shop, INQUIRY)
+    await answer(shop, purchase, "other evidence")
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == "warning_under_review"
+    assert await state(shop) == (200, 200, 0)
+    disputes.lose(shop.sandbox, (await dispute_of(shop, purchase)).id)
+    await shop.deliver()
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == "warning_closed"
+    assert await state(shop) == (200, 0, 0)
+    assert EntryKind.THAWED in {entry.kind for entry in await shop.ledger.entries("acme")}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "dispute", "left"), [("winning_evidence", "won", 200), ("losing_evidence", "lost", 0)]
+)
+async def test_s25_an_inquiry_that_becomes_a_chargeback_is_taken_until_that_is_won(
+    shop: Shop, evidence: str, dispute: str, left: int
+) -> None:
+    purchase = await buy(shop, INQUIRY)
+    await answer(shop, purchase, "escalate_inquiry_evidence")
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == "needs_response"
+    assert await state(shop) == (0, 0, 0)
+    await answer(shop, purchase, evidence)
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == dispute
+    assert await state(shop) == (left, 0, 0)
+
+
+@pytest.mark.parametrize(("won", "dispute", "left"), [(True, "won", 200), (False, "lost", 0)])
+async def test_s25_a_dispute_that_is_answered_stays_taken_until_the_bank_has_decided(
+    shop: Shop, won: bool, dispute: str, left: int
+) -> None:
+    purchase = await buy(shop, FRAUDULENT)
+    await answer(shop, purchase, "other evidence")
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == "under_review"
+    assert await state(shop) == (0, 0, 0)
+    decide = disputes.win if won else disputes.lose
+    decide(shop.sandbox, (await dispute_of(shop, purchase)).id)
+    await shop.deliver()
+    assert (await shop.billing.purchase("acme", purchase.id)).dispute == dispute
+    assert await state(shop) == (left, 0, 0)
+
+
 @pytest.mark.parametrize("first", ["newest", "oldest"])
 @pytest.mark.parametrize(
     ("evidence", "dispute", "left"), [("losing_evidence", "lost", 101), ("winning_evidence", "won", 200)]
