@@ -60,6 +60,11 @@ async def test_s23_a_refund_is_said_first_and_made_once(shop: Shop, command: Com
         (stripes, _) = (await shop.stripe.v1.refunds.list_async()).data
         assert (made.returncode, done["stripe_refund"], done["status"]) == (0, stripes.id, "done")
         assert (done["amount"], done["refunded"], done["taken_back"], done["debt"]) == (399, 599, 200, 175)
+    for words, amount in ((("--amount", "2.00", "--key", "ticket-1"), "2.00"), (("--key", "ticket-2"), "3.99")):
+        again = await command("refund", purchase.id, *words)
+        assert (again.returncode, again.stderr, "Refund it?" in again.stdout) == (0, "", False)
+        assert f"Refunded {amount} USD" in again.stdout
+        assert json.loads((await command("refund", purchase.id, *words, "--json")).stdout)["status"] == "done"
     unknown = await command("refund", "pur_unknown", "--yes")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "no purchase 'pur_unknown' here" in unknown.stderr

@@ -211,7 +211,10 @@ def refund(
     apply: Annotated[bool, typer.Option("--yes", help="Do not ask: do it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a refund comes to in money and credits, ask, and make it. With --json it only says, unless --yes."""
+    """Say what a refund comes to in money and credits, ask, and make it. With --json it only says, unless --yes.
+
+    One that was asked for before with the same --key is told again, and finished if it was not.
+    """
     asyncio.run(refunds.refund(purchase, amount=amount, reason=reason, key=key, apply=apply, as_json=as_json))
 
 

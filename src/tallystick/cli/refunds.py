@@ -18,12 +18,12 @@ async def refund(
 ) -> None:
     """Print what a refund comes to; with `apply`, or when the operator agrees, make it.
 
+    One whose `key` is known was agreed to before: it is finished if it has to be, and told.
     Raises what Refunds.quote and Refunds.refund raise.
     """
     async with billing() as room:
         known = next((each for each in await room.refunds_of(purchase_id) if each.key == key), None)
-        if known is not None and apply:
-            # It was asked for before. There may be nothing left of which a quote could be made.
+        if known is not None:
             minor = None if amount is None else _minor(amount, known.amount)
             await _make(room, purchase_id, minor, known.key, reason, as_json=as_json)
             return
