@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from stripe_sandbox import disputes
+from stripe_sandbox import disputes, refunds
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import Spend
 from tests.billing.conftest import SECRET, Shop, proven_shop
 from tests.cli.test_commands import tallystick
 from tests.conftest import PACK_PRICE, PLUS_PRICE
+from tests.sandbox.conftest import CARD
 
 Command = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
 
@@ -71,6 +72,31 @@ async def test_s23_a_refund_is_said_first_and_made_once(shop: Shop, command: Com
     assert "tallystick purchases list" in unknown.stderr
     other = await command("refund", purchase.id, "--amount", "2.00 EUR", "--key", "ticket-1", "--yes")
     assert (other.returncode, "paid in USD" in other.stderr) == (1, True)
+
+
+async def test_s23_of_a_refund_that_is_on_its_way_it_is_said_until_it_has_arrived_or_failed(
+    shop: Shop, command: Command
+) -> None:
+    await shop.open()
+    purchase = await shop.buy(form={**CARD, "card_number": "4000 0000 0000 7726"})
+    await shop.deliver()
+    words = ("refund", purchase.id, "--key", "k", "--yes")
+    made = await command(*words)
+    assert (made.returncode, "5.99 USD is on its way back" in made.stdout, "Refunded 5" in made.stdout) == (
+        0,
+        True,
+        False,
+    )
+    told = json.loads((await command(*words, "--json")).stdout)
+    assert (told["status"], told["taken_back"]) == ("pending", 200)
+    refunds.succeed(shop.sandbox, told["stripe_refund"])
+    assert "Refunded 5.99 USD." in (await command(*words)).stdout
+    assert json.loads((await command(*words, "--json")).stdout)["status"] == "done"
+    refunds.fail(shop.sandbox, told["stripe_refund"])
+    await shop.deliver()
+    assert "did not reach the buyer, and can be refunded once more" in (await command(*words)).stdout
+    failed = json.loads((await command(*words, "--json")).stdout)
+    assert (failed["status"], failed["taken_back"]) == ("failed", 0)
 
 
 async def test_s25_of_a_disputed_purchase_a_refund_says_so_and_what_to_do(shop: Shop, command: Command) -> None:

@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 class RefundStatus(StrEnum):
-    """Where a refund stands. A rejected one changed nothing."""
+    """Where a refund stands. One that is done is made at Stripe, on its way or there. A rejected one changed nothing."""
 
     REQUESTED = "requested"
     DONE = "done"
@@ -96,7 +96,8 @@ class AfterRefund:
     """How a purchase and its account stand after a refund.
 
     Of what was paid `refunded` has gone back, and of its `credits` as many as are `taken_back`, by all refunds and
-    disputes of it together. `debt` is all that the account owes.
+    disputes of it together. `debt` is all that the account owes. `at_stripe` is the refund's status there:
+    `pending` while it is on its way. None when Stripe does not say.
     """
 
     account_id: str
@@ -104,6 +105,7 @@ class AfterRefund:
     credits: int
     taken_back: int
     debt: int
+    at_stripe: str | None
 
 
 class Refunds:
@@ -186,6 +188,7 @@ class Refunds:
             credits=purchase.credits,
             taken_back=purchase.clawed_back,
             debt=(await self._ledger.account(purchase.account_id)).debt,
+            at_stripe=await self._status_at_stripe(refund),
         )
 
     async def of_purchase(self, purchase_id: str) -> list[Refund]:
@@ -208,6 +211,16 @@ class Refunds:
                 continue
             finished += 1
         return finished
+
+    async def _status_at_stripe(self, refund: Refund) -> str | None:
+        if refund.stripe_refund_id is None:
+            return None
+        try:
+            return str((await self._api.stripe_refund(refund.stripe_refund_id))["status"])
+        except (Unavailable, StripeRejected) as error:
+            # The refund was made: nobody is to take it for one that was not.
+            log.warning("refund_not_seen", refund_id=refund.id, reason=error.message)
+            return None
 
     async def _credits_of(self, purchase: Purchase) -> tuple[int, int, int, int]:
         """What a purchase granted, what is left of that, what was taken back, and what could be taken now."""

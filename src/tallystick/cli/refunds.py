@@ -50,11 +50,21 @@ async def _make(room: Billing, purchase_id: str, amount: int | None, key: str, r
         print_json(_told(made, after))
         return
     console = text_console()
-    console.print(f"Refunded {made.amount}. At Stripe it is {made.stripe_refund_id}.")
+    console.print(f"{_outcome(made, after)} At Stripe it is {made.stripe_refund_id}.")
     console.print(
         f"Taken back by now: {after.taken_back:,} of the {after.credits:,} credits, for {after.refunded} refunded. "
         f"{after.account_id} owes {after.debt:,}."
     )
+
+
+def _outcome(made: Refund, after: AfterRefund) -> str:
+    """Where the money is."""
+    match after.at_stripe:
+        case "pending" | "requires_action":
+            return f"{made.amount} is on its way back to the buyer, and has not arrived yet."
+        case "failed" | "canceled":
+            return f"{made.amount} did not reach the buyer, and can be refunded once more under another key."
+    return f"Refunded {made.amount}."
 
 
 def _minor(amount: str, paid: Money) -> int:
@@ -113,7 +123,7 @@ def _told(made: Refund, after: AfterRefund) -> dict[str, object]:
         "refund": made.id,
         "stripe_refund": made.stripe_refund_id,
         "key": made.key,
-        "status": made.status,
+        "status": made.status if after.at_stripe in (None, "succeeded") else after.at_stripe,
         "reason": made.reason,
         "currency": made.amount.currency,
         "amount": made.amount.minor,

@@ -45,7 +45,7 @@ class RefundAnswer(BaseModel):
     purchase_id: Annotated[str, Field(description="The purchase.")]
     amount: Annotated[Money, Field(description="What went back, in minor units.")]
     currency: Annotated[str, Field(description="Its currency, ISO 4217.")]
-    status: Annotated[str, Field(description="`done`.")]
+    status: Annotated[str, Field(description="`done`: Stripe has it. The money may be on its way still.")]
     stripe_refund_id: Annotated[str | None, Field(description="The refund at Stripe, re_…")]
     reason: Annotated[str, Field(description="What the caller said it was for.")]
     created_at: Annotated[datetime, Field(description="When it was asked for.")]
