@@ -164,7 +164,6 @@ def _bank_details() -> Object:
         "bank_name": "STRIPE TEST BANK",
         "fingerprint": None,
         "last4": "6789",
-        "mandate": None,
         "payment_reference": None,
         "routing_number": "110000000",
     }

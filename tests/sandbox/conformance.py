@@ -101,7 +101,7 @@ def _against_schema(value: Any, schema: dict[str, Any], path: str) -> list[str]:
     if "$ref" in schema:
         schema = description()[schema["$ref"].rsplit("/", 1)[1]]
     if value is None:
-        return [] if schema.get("nullable") or "anyOf" in schema else [f"{path}: is null"]
+        return [] if schema.get("nullable") else [f"{path}: is null"]
     if "anyOf" in schema:
         tries = [_against_schema(value, option, path) for option in schema["anyOf"]]
         return min(tries, key=len)
