@@ -124,7 +124,13 @@ def _routes(api: "Api", namespace: Namespace) -> list[Route]:
         for family in namespace.families
         for operation in family.OPERATIONS
     ]
-    return [*known, Route(f"{namespace.prefix}/{{path:path}}", api.unknown, methods=["GET", "POST", "DELETE"])]
+    # The sandbox searches nothing, and "search" is nobody's id.
+    searching = Route(f"{namespace.prefix}/{{resource}}/search", api.unknown, methods=["GET"])
+    return [
+        searching,
+        *known,
+        Route(f"{namespace.prefix}/{{path:path}}", api.unknown, methods=["GET", "POST", "DELETE"]),
+    ]
 
 
 class Api:

@@ -166,8 +166,11 @@ async def test_answers_carry_stripes_headers(client: stripe.StripeClient) -> Non
     assert read.last_response.headers["stripe-version"] == "2026-08-26.dahlia"
 
 
-async def test_a_path_that_is_not_there_says_so(sandbox: SandboxServer, browser: httpx2.AsyncClient) -> None:
-    answer = await browser.get(f"{sandbox.url}/v1/unicorns", headers={"Authorization": "Bearer sk_test_1"})
+@pytest.mark.parametrize("path", ["unicorns", "customers/search?query=x", "charges/search", "subscriptions/search"])
+async def test_a_path_that_is_not_there_says_so(
+    sandbox: SandboxServer, browser: httpx2.AsyncClient, path: str
+) -> None:
+    answer = await browser.get(f"{sandbox.url}/v1/{path}", headers={"Authorization": "Bearer sk_test_1"})
     assert answer.status_code == 404
     assert "Unrecognized request URL" in answer.json()["error"]["message"]
 
