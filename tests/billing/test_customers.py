@@ -63,6 +63,25 @@ async def test_an_e_mail_that_changed_is_changed_at_stripe_at_the_next_checkout(
     assert customer["email"] == "b@example.com"
 
 
+async def test_an_e_mail_that_was_changed_at_stripe_stays_until_the_application_s_own_changes(shop: Shop) -> None:
+    await shop.open()
+    for at_stripe, given, expected in (
+        (None, "a@example.com", "a@example.com"),
+        ("mine@example.com", "a@example.com", "mine@example.com"),
+        (None, None, "mine@example.com"),
+        (None, "b@example.com", "b@example.com"),
+        ("mine@example.com", "b@example.com", "mine@example.com"),
+        (None, "mine@example.com", "mine@example.com"),
+    ):
+        if at_stripe is not None:
+            await shop.stripe.v1.customers.update_async(await customer_of(shop), {"email": at_stripe})
+        started = await shop.billing.start_pack_checkout("acme", email=given)
+        assert await shop.pay(started.url) == 303
+        await shop.deliver()
+        (customer,) = shop.sandbox.store.newest_first("customer")
+        assert customer["email"] == expected
+
+
 async def test_s15_the_same_person_twice_is_one_account(shop: Shop) -> None:
     await shop.open(plan="free")
     await subscribe_double(shop, account_id="acme")

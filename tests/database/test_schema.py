@@ -190,7 +190,7 @@ async def test_a_subscription_kept_by_the_version_before_is_upgraded_and_may_sti
 
 async def test_a_write_is_all_or_nothing(database_url: str) -> None:
     database = Database.connect(database_url)
-    statement = text("INSERT INTO customers VALUES ('a', 'cus_1', '2026-01-01 00:00:00+00')")
+    statement = text("INSERT INTO customers VALUES ('a', 'cus_1', '2026-01-01 00:00:00+00', NULL)")
 
     def change(connection: Connection) -> None:
         connection.execute(statement)

@@ -1,9 +1,10 @@
 """Our customer at Stripe for each account: made once, kept, and made anew when it was deleted there."""
 
 import hashlib
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Table, bindparam, delete, select, union_all
+from sqlalchemy import Connection, Table, bindparam, delete, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.billing.stripe_api import StripeApi
@@ -72,14 +73,15 @@ class Customers:
     async def ensure(self, account_id: str, email: str | None) -> str:
         """The account's customer, made now if it has none, or none that is still there at Stripe.
 
-        An `email` that has changed is changed there too. Several callers end with the same customer.
+        An `email` that is another than the last one given is changed there too; one that was changed there in the
+        meantime, by the customer in the portal or by somebody in the dashboard, is left alone. Several callers end
+        with the same customer.
         """
         known = await self.of_account(account_id)
         if known is not None:
             customer = await self._api.customer(known)
             if customer is not None:
-                if email is not None and customer.get("email") != email:
-                    await self._api.update_customer(known, email)
+                await self._follow(customer, email)
                 return known
             await self.forget(known)
         # Those before are part of the key: Stripe would answer with one of them again.
@@ -88,7 +90,7 @@ class Customers:
         made = await self._api.create_customer(account_id, email, f"tallystick-customer-{fingerprint}")
         adding = (
             self._insert(customers)
-            .values(account_id=account_id, stripe_customer_id=made["id"], created_at=self._clock())
+            .values(account_id=account_id, stripe_customer_id=made["id"], created_at=self._clock(), email=email)
             .on_conflict_do_nothing(index_elements=["account_id"])
         )
         await self._database.write(lambda connection: connection.execute(adding))
@@ -110,6 +112,18 @@ class Customers:
         account_id = await self._database.write(put_aside)
         if account_id is not None:
             log.warning("customer_deleted", account_id=account_id, stripe_customer_id=stripe_customer_id)
+
+    async def _follow(self, customer: dict[str, Any], email: str | None) -> None:
+        """Let a customer have the e-mail of its account if that has changed."""
+        ours = customers.c.stripe_customer_id == customer["id"]
+        asking = select(customers.c.email).where(ours)
+        given = await self._database.read(lambda connection: connection.execute(asking).scalar_one_or_none())
+        if email is None or email == given:
+            return
+        if customer.get("email") != email:
+            await self._api.update_customer(customer["id"], email)
+        keeping = update(customers).where(ours).values(email=email)
+        await self._database.write(lambda connection: connection.execute(keeping))
 
     async def _former(self, account_id: str) -> list[str]:
         """The customers that belong to an account and that its checkouts do not use."""

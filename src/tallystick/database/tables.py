@@ -155,6 +155,8 @@ customers = Table(
     Column("account_id", Text, primary_key=True),
     Column("stripe_customer_id", Text, nullable=False, unique=True),
     Column("created_at", Instant, nullable=False),
+    # What the application gave last. At Stripe it may have been changed since, and stays as it is there.
+    Column("email", Text, nullable=True),
 )
 
 # Customers of Stripe that belong to an account besides the one that its checkouts use: former ones, doubles.
