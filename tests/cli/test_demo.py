@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,15 +16,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from tallystick.cli.customers import FREE, OPERATOR, PASSWORD, PLUS, pay
+from tallystick.cli.customers import FREE, OPERATOR, PASSWORD, PLUS, pay, seed
 from tallystick.cli.house import open_house
 from tallystick.clock import system_clock
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
-from tests.cli.test_commands import tallystick
 
-COMMAND = [sys.executable, "-u", "-c", "from tallystick.cli import app; app()", "demo"]
+TALLYSTICK = [sys.executable, "-u", "-c", "from tallystick.cli import app; app()"]
+COMMAND = [*TALLYSTICK, "demo"]
 
 
 @dataclass
@@ -84,7 +85,7 @@ async def status(browser: httpx2.AsyncClient, purchase_id: str) -> str:
 
 async def test_the_demo_prints_where_to_look_keeps_its_data_and_stops_cleanly(tmp_path: Path) -> None:
     demo = await start(tmp_path / "data")
-    for shown in (FREE, PLUS, OPERATOR, PASSWORD, "4242 4242 4242 4242", "/sandbox/"):
+    for shown in (FREE, PLUS, OPERATOR, PASSWORD, "4242 4242 4242 4242", "/sandbox/", f". {tmp_path}/data/demo.env"):
         assert shown in demo.text
     async with signed_in(demo) as browser:
         assert (await balance(browser))["monthly"] == 500
@@ -102,23 +103,30 @@ async def test_the_demo_prints_where_to_look_keeps_its_data_and_stops_cleanly(tm
     assert await fresh.stop() == 0
 
 
-async def test_the_doctor_finds_all_well_at_the_demo(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
+async def test_commands_work_with_a_demo_by_the_settings_that_it_leaves(tmp_path: Path) -> None:
+    folder = tmp_path / "its data"
     async with open_house(folder, port=0, sandbox_port=0) as house:
-        settings = {
-            "BASE_URL": house.url,
-            "DATABASE_URL": f"sqlite:///{folder / 'tallystick.db'}",
-            "SECRET_KEY": "k" * 40,
-            "STRIPE_API_BASE": house.sandbox_url,
-            "STRIPE_CREDIT_PACK_200_PRICE_ID": "price_demoCredits200",
-            "STRIPE_PLUS_PRICE_ID": "price_demoPlusMonthly",
-            "STRIPE_SECRET_KEY": "sk_test_tallystickdemo",
-            "STRIPE_WEBHOOK_SECRET": (folder / "webhook-secret").read_text(),
-        }
-        said = await asyncio.to_thread(tallystick, tmp_path, "stripe", "doctor", **settings)
-        again = await asyncio.to_thread(tallystick, tmp_path, "stripe", "setup", **settings)
+        await seed(house)
+        buyer = await house.users.find(PLUS)
+        assert buyer is not None
+        started = await house.credits.billing.start_pack_checkout(buyer.account_id)
+        await pay(started.url, PLUS)
+
+        async def command(*words: str) -> subprocess.CompletedProcess[str]:
+            reading = ["sh", "-c", '. "$0" && exec "$@"', str(folder / "demo.env"), *TALLYSTICK, *words]
+            return await asyncio.to_thread(
+                subprocess.run, reading, cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+
+        said = await command("stripe", "doctor")
+        again = await command("stripe", "setup")
+        reconciled = await command("reconcile", "--apply")
+        refunded = await command("refund", str(started.purchase_id), "--yes")
     assert (said.returncode, "all is well" in said.stdout) == (0, True), said.stdout
     assert "Nothing to do: all of it is there." in again.stdout
+    assert reconciled.returncode == 0
+    assert "Refunded 5.99 USD" in refunded.stdout, refunded.stderr
+    assert (folder / "demo.env").stat().st_mode & 0o077 == 0
 
 
 async def test_a_free_port_is_found_when_the_usual_one_is_taken_and_a_folder_is_used_by_one(tmp_path: Path) -> None:

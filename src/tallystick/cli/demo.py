@@ -1,6 +1,7 @@
 """`tallystick demo`: everything on one machine, with customers to be. And `--once`: a purchase by itself."""
 
 import asyncio
+import shlex
 import signal
 import tempfile
 from pathlib import Path
@@ -56,6 +57,9 @@ def _welcome(running: house.House, folder: Path) -> None:
     places.add_row("The sandbox", f"{running.sandbox_url}/sandbox/  (what Stripe sees)")
     places.add_row("Data", f"{folder}  (`--fresh` starts over)")
     console.print(places)
+    # In a table a long path would be cut, and is there to be copied.
+    settings = shlex.quote(str(folder / house.SETTINGS_FILE))
+    console.print(f"Commands in another shell: . {settings} && ./run purchases list", highlight=False, soft_wrap=True)
     people = Table(title="\nSign in as", title_justify="left")
     for column in ("who", "e-mail", "password"):
         people.add_column(column)

@@ -7,6 +7,7 @@ webhooks back over HTTP.
 import asyncio
 import fcntl
 import secrets
+import shlex
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -30,6 +31,7 @@ from tallystick.web.users import Users
 
 HOST = "127.0.0.1"
 SANDBOX_PORT = 12111
+SETTINGS_FILE = "demo.env"
 _PRICES = {
     "STRIPE_PLUS_PRICE_ID": "price_demoPlusMonthly",
     "STRIPE_CREDIT_PACK_200_PRICE_ID": "price_demoCredits200",
@@ -76,7 +78,7 @@ async def open_house(
             catalogue = catalogue or _demo_catalogue()
             _seed_prices(sandbox, catalogue)
             secret = _kept_secret(folder / "webhook-secret", "whsec_")
-            database_url = f"sqlite:///{folder / 'tallystick.db'}"
+            database_url = f"sqlite:///{folder.resolve() / 'tallystick.db'}"
             await upgrade(database_url)
             credits = Tallystick(
                 database_url,
@@ -99,6 +101,7 @@ async def open_house(
                     f"{url}{WEBHOOK_PATH}", secret, HANDLED_EVENTS, api_version=API_VERSION, only=True
                 )
                 await _set_up(credits)
+                _write_settings(folder, credits, settings)
                 yield House(credits, app.state.site.users, url, sandbox, stripe.url)
         sandbox.close()
 
@@ -146,6 +149,23 @@ def _kept_secret(file: Path, prefix: str = "") -> str:
         file.touch(mode=0o600)
         file.write_text(prefix + secrets.token_hex(24))
     return file.read_text()
+
+
+def _write_settings(folder: Path, credits: Tallystick, web: WebSettings) -> None:
+    """Leave what the commands need to work with this house for a shell to read."""
+    stripe = credits.billing.settings
+    settings = {
+        "DATABASE_URL": credits.database_url,
+        "BASE_URL": web.base_url,
+        "SECRET_KEY": web.secret_key,
+        "STRIPE_API_BASE": stripe.api_base,
+        "STRIPE_SECRET_KEY": stripe.secret_key,
+        "STRIPE_WEBHOOK_SECRET": stripe.webhook_secrets[0],
+        **_PRICES,
+    }
+    file = folder / SETTINGS_FILE
+    file.touch(mode=0o600)
+    file.write_text("".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in settings.items()))
 
 
 def _demo_catalogue() -> Catalogue:
