@@ -89,7 +89,7 @@ async def test_s16_past_due_is_told_on_dashboard_and_settings_with_the_way_out(
     assert "Manage subscription" not in (await browser.get("/settings")).text
     credits = house.credits
     table = SubscriptionTable(credits.database, credits.catalogue, credits.clock)
-    await table.keep(replace(ACTIVE, account_id=account_id, status="past_due"), 0)
+    await table.keep(replace(ACTIVE, account_id=account_id, status="past_due"))
     for path in ("/dashboard", "/settings"):
         page = (await browser.get(path)).text
         assert 'data-testid="subscription-alert"' in page
