@@ -338,6 +338,41 @@ async def test_s27_the_month_that_began_as_a_rest_ended_or_after_it_is_whole_how
     assert await state(late) == await state(life)
 
 
+@pytest.mark.parametrize("upgraded", [False, True])
+async def test_s27_the_month_that_began_as_a_rest_ended_is_whole_also_where_the_rest_is_heard_of_last(
+    life: Life, late: Shop, upgraded: bool
+) -> None:
+    turns: list[dict[str, Any]] = []
+
+    async def hear() -> None:
+        events = life.events()
+        await life.deliver(events)
+        turns.extend(event for event in events if turn_told(event) is not None)
+        await late.deliver([event for event in events if event["type"] == "invoice.paid"])
+        await late.billing._subscriptions.sync(life.newest()["id"])
+
+    await life.customer()
+    happenings = [((1, 31), "a year"), ((2, 10), "pause"), ((3, 31), "resume"), ((4, 12), "upgrade")]
+    for (month, day), what in happenings[: 4 if upgraded else 3]:
+        await life.pass_until(2026, month, day, deliver=False)
+        await do(life, what)
+        if what != "resume":
+            await hear()
+        else:
+            await life.deliver(heard := life.events())
+            turns += [event for event in heard if turn_told(event) is not None]
+    await life.pass_until(2026, 4, 9 if not upgraded else 15, deliver=False)
+    await hear()
+    await late.deliver(turns)
+    expected = ("pro", 500 + 1_500 * 18 // 30) if upgraded else ("plus", 500)
+    assert await state(life) == (*expected, on(2026, 4, 30))
+    assert await state(late) == await state(life)
+    # Done once, it is not done again.
+    entries = (await late.account()).seq
+    await late.billing._subscriptions.sync(life.newest()["id"])
+    assert (await late.account()).seq == entries
+
+
 async def test_s27_thin_events_tell_since_when_a_subscription_rests(life: Life, late: Shop) -> None:
     await life.customer()
     await do(life, "a year")

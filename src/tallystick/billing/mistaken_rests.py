@@ -14,14 +14,16 @@ from tallystick.domain.account import Account, Allowance, Entry
 from tallystick.domain.catalogue import Plan
 from tallystick.domain.commands import RenewAllowance, SetPlan
 
-_FOR_A_REST = ("rest:", "rested:")
+_GOES_ON = "rested:"
+_FOR_A_REST = ("rest:", _GOES_ON)
 _ANEW = re.compile(r"(?:^|:)anew:(\d+)")
 
 
 def done_anew(
     told: Sequence[Command], account: Account, done: Iterable[Entry], first: Plan, now: datetime
 ) -> tuple[Command, ...]:
-    """What is told, where something was `done` for a rest that is not told any more: then all that followed, once more.
+    """What is told, where something was `done` for a rest that is not told any more, or before it was heard that one was
+    over: then all that followed, once more.
 
     `done` are the changes of plan that the ledger has since the running month was opened. What was used of a month
     by then is not owed, as of any that was opened in error.
@@ -29,9 +31,12 @@ def done_anew(
     month = account.allowance
     if month is None or now not in month.period:
         return tuple(told)
-    keys = {entry.seq: entry.key for entry in done if entry.seq >= month.opened_by and entry.key is not None}
-    mistaken = [seq for seq, key in keys.items() if key.startswith(_FOR_A_REST) and not _is_told(key, told)]
-    mended = [int(seq) for key in keys.values() for seq in _ANEW.findall(key)]
+    done = tuple(done)
+    since = {entry.seq: entry.key for entry in done if entry.seq >= month.opened_by and entry.key is not None}
+    mistaken = [seq for seq, key in since.items() if key.startswith(_FOR_A_REST) and not _is_told(key, told)]
+    mended = [int(seq) for key in since.values() for seq in _ANEW.findall(key)]
+    if not mended and _went_on_unheard(told, month, done):
+        mistaken += [entry.seq for entry in done if entry.seq in since and entry.amount]
     if not mistaken and not mended:
         return tuple(told)
     # It is named by the last mistake, so that it is done once for each.
@@ -40,6 +45,14 @@ def done_anew(
     if begun is not None:
         return (*told[:begun], *(_once_more(command, name) for command in told[begun:]))
     return _as_it_began(told, account.id, month, name, first, now) or tuple(told)
+
+
+def _went_on_unheard(told: Sequence[Command], month: Allowance, done: Sequence[Entry]) -> bool:
+    """Whether it is heard only now that a rest was over by the time a month began: what was added to that then counted
+    from when it was heard."""
+    known = {entry.key for entry in done}
+    over = (command for command in told if command.key.startswith(_GOES_ON) and command.key not in known)
+    return any((since := counts_since(command)) is not None and since <= month.period.start for command in over)
 
 
 def _is_told(key: str, told: Sequence[Command]) -> bool:
