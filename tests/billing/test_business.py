@@ -16,7 +16,7 @@ from tests.transactions import Watch
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tallystick.billing.reconciliation.CALLS_PER_SECOND", 10_000)
+    monkeypatch.setattr("tallystick.billing.comparisons.CALLS_PER_SECOND", 10_000)
     monkeypatch.setattr("stripe_sandbox.sandbox.time", SimpleNamespace(time=T0.timestamp))
 
 

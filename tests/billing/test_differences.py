@@ -23,7 +23,7 @@ from tests.billing.lifecycle import T0, Life, living, on
 @pytest.fixture(autouse=True)
 def _without_events(monkeypatch: pytest.MonkeyPatch) -> None:
     forget_events(monkeypatch)
-    monkeypatch.setattr("tallystick.billing.reconciliation.CALLS_PER_SECOND", 10_000)
+    monkeypatch.setattr("tallystick.billing.comparisons.CALLS_PER_SECOND", 10_000)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.billing.lifecycle import T0, Life, living, on
 
 @pytest.fixture
 async def life(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
-    monkeypatch.setattr("tallystick.billing.reconciliation.CALLS_PER_SECOND", 10_000)
+    monkeypatch.setattr("tallystick.billing.comparisons.CALLS_PER_SECOND", 10_000)
     async with living(database_url, monkeypatch) as made:
         yield made
 

@@ -17,7 +17,7 @@ from tests.sandbox.ordering import Buyer, promotion
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tallystick.billing.reconciliation.CALLS_PER_SECOND", 10_000)
+    monkeypatch.setattr("tallystick.billing.comparisons.CALLS_PER_SECOND", 10_000)
 
 
 CODES: dict[str, dict[str, Any]] = {

@@ -33,7 +33,7 @@ from tests.conftest import FrozenClock
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tallystick.billing.reconciliation.CALLS_PER_SECOND", 10_000)
+    monkeypatch.setattr("tallystick.billing.comparisons.CALLS_PER_SECOND", 10_000)
 
 
 async def look(shop: Shop) -> Report:

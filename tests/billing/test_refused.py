@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stripe_sandbox.delivery import signature
-from tallystick.billing import EventStatus, reconciliation
+from tallystick.billing import EventStatus, comparisons
 from tallystick.billing.errors import UnknownPurchase, WebhookRefused
 from tallystick.billing.inbox_table import MOST_REFUSED
 from tallystick.billing.refusals import REASONS, Refusals
@@ -112,7 +112,7 @@ async def test_s26_what_a_service_refuses_other_processes_see_within_seconds(sho
 async def test_s26_an_event_that_was_refused_by_mistake_is_replayed_once_the_settings_are_right(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciliation, "CALLS_PER_SECOND", 1_000_000)
+    monkeypatch.setattr(comparisons, "CALLS_PER_SECOND", 1_000_000)
     await shop.open()
     await shop.buy()
     wrong = BillingSettings("sk_live_1", (SECRET,), "https://shop.test")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stripe_sandbox import refunds, thin
-from tallystick.billing import EventStatus, reconciliation
+from tallystick.billing import EventStatus, comparisons
 from tallystick.billing.differences import Kind
 from tests.billing.conftest import Shop
 from tests.sandbox.conftest import CARD
@@ -56,7 +56,7 @@ async def test_s27_thin_events_do_what_snapshots_do_and_both_together_take_effec
 
 
 async def test_an_event_that_came_thin_is_not_called_missed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciliation, "CALLS_PER_SECOND", 1_000_000)
+    monkeypatch.setattr(comparisons, "CALLS_PER_SECOND", 1_000_000)
     await shop.open()
     await shop.buy()
     missed = await shop.billing.reconcile()

@@ -11,6 +11,7 @@ import structlog
 from tallystick.billing.account_leases import AccountLeases
 from tallystick.billing.checkout import Checkout, StartedCheckout
 from tallystick.billing.clawbacks import Clawbacks
+from tallystick.billing.comparisons import Comparisons
 from tallystick.billing.customers import Customers
 from tallystick.billing.errors import (
     NeedsOperator,
@@ -106,7 +107,7 @@ class Billing:
         self._refusals = Refusals(database, clock)
         self._pruning = Pruning(database, clock, timedelta(days=settings.events_kept_days))
         self._walks = Walks(database, clock)
-        self._reconciliation = Reconciliation(
+        comparisons = Comparisons(
             self._api,
             ledger,
             self._purchases,
@@ -117,9 +118,10 @@ class Billing:
             self._inbox,
             self._events,
             self._desk,
-            self._walks,
             catalogue,
-            clock,
+        )
+        self._reconciliation = Reconciliation(
+            self._api, self._purchases, table, self._inbox, self._events, self._walks, comparisons, clock
         )
 
     async def close(self) -> None:
