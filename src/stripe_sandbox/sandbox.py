@@ -120,7 +120,8 @@ class Sandbox:
         """Make `url` the endpoint for `events`, or change the one that is there. Returns it with its secret.
 
         The real API makes up the secret itself; here one can be given, so that both sides can be configured.
-        Its events are in the shape of `api_version`, or as everything is. With `only`, it takes the place of every other webhook endpoint, and gets what still waits for those.
+        Its events are in the shape of `api_version`, or as everything is. With `only`, it takes the place of every
+        other webhook endpoint, and gets what still waits for those.
         """
         with self.store.transaction():
             found = self.store.newest_first("webhook_endpoint", lambda e: bool(e["url"] == url))

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.billing.rests import Turn
@@ -98,8 +98,7 @@ class SubscriptionTable:
             .order_by(subscriptions.c.id)
             .limit(limit)
         )
-        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
-        return [Subscription(**row) for row in rows]
+        return await self._found(query)
 
     async def keep(self, seen: Subscription) -> None:
         """Keep what Stripe shows of a subscription, by whoever has its account (`account_leases`)."""
@@ -126,6 +125,8 @@ class SubscriptionTable:
         return (False, -1 if plan is None else -plan.allowance, began, subscription.id)
 
     async def _all(self, condition: Any) -> list[Subscription]:
-        query = _ALL.where(condition)
+        return await self._found(_ALL.where(condition))
+
+    async def _found(self, query: Select[Any]) -> list[Subscription]:
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [Subscription(**row) for row in rows]

@@ -293,7 +293,7 @@ class Subscriptions:
                 unheard.append(command)
         # Of what happened at one instant payments are told first, also one that came last.
         last = counts_since(told[start - 1]) if start else None
-        of_that_instant = [each for each in unheard if each not in told[start:] and counts_since(each) == last]
+        of_that_instant = [each for each in unheard if each in told[:start] and counts_since(each) == last]
         for command in (*of_that_instant, *told[start:]):
             await self._ledger.submit(command)
 
