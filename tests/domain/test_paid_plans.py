@@ -231,6 +231,21 @@ def test_s27_a_month_that_opened_for_want_of_a_payment_that_moves_it_does_not_go
     )
 
 
+def test_s27_a_month_that_should_have_ended_by_the_time_a_payment_is_heard_does_not_go_on(book: Book) -> None:
+    yearly(book)
+    moved, short_month_ends = T0 + 40 * DAY, T0 + 45 * DAY
+    book.now = short_month_ends + DAY
+    book.settle()
+    # Of the payment that had shaped the short month nothing was heard, so a whole one runs.
+    assert account_of(book).resets_at(book.now) == add_months(T0, 2)
+    book.renew("plus", moved, add_months(moved, 12), months=12, prolongs=True, follows=short_month_ends)
+    account = account_of(book)
+    assert account.allowance is not None
+    assert account.allowance.period == Period(short_month_ends, add_months(moved, 1))
+    month = add_months(moved, 1) - moved
+    assert account.monthly == 500 * (month - 5 * DAY) // month
+
+
 def test_s17_an_upgrade_between_paid_plans_adds_its_share_at_once(book: Book) -> None:
     book.renew("plus", T0, T0 + 30 * DAY)
     book.spend(500)

@@ -365,8 +365,8 @@ def _renew_allowance(
 
 
 def _still_runs(current: Allowance, command: RenewAllowance, now: datetime) -> bool:
-    """Whether the running allowance is the one that a change prolongs, and not one that opened after that for want of it."""
-    return current.is_paid_at(now) and (command.follows is None or current.period.start < command.follows)
+    """Whether the running allowance is the one that a change prolongs, and not one that runs after that for want of it."""
+    return current.is_paid_at(now) and (command.follows is None or now < command.follows)
 
 
 def _paid_allowance(plan: Plan, command: RenewAllowance, now: datetime) -> Allowance:
