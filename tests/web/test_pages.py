@@ -263,11 +263,35 @@ async def test_s28_an_operator_and_nobody_else_replays_a_parked_event_on_the_pag
         assert (await house.credits.billing.event_story(parked)).event.status == "parked"
         assert (await operator.post("/operator/events/evt_none/replay")).status_code == 404
         answer = await operator.post(path)
-        assert answer.headers["location"] == f"/operator?replayed={parked}#parked"
+        assert answer.headers["location"] == f"/operator?seen_to={parked}#parked"
         page = await operator.get(answer.headers["location"])
         assert f"Event <code>{parked}</code> was worked again. It is done." in page.text
         assert re.search(r'data-testid="parked-count">0<', page.text)
-        assert (await operator.get("/operator?replayed=evt_none")).status_code == 200
+        assert (await operator.get("/operator?seen_to=evt_none")).status_code == 200
+
+
+async def test_s28_an_operator_and_nobody_else_dismisses_a_parked_event_and_says_why(
+    house: House, browser: httpx2.AsyncClient
+) -> None:
+    await house.users.create(customers.OPERATOR, PASSWORD, is_operator=True)
+    await sign_up(browser)
+    parked = await park_an_event(house)
+    path, why = f"/operator/events/{parked}/dismiss", {"reason": "Refunded <by hand>"}
+    assert (await browser.post(path, data=why)).status_code == 403
+    async with new_browser(house) as operator:
+        await operator.post("/sign-in", data={"email": customers.OPERATOR, "password": PASSWORD})
+        for nothing in ({}, {"reason": " "}):
+            answer = await operator.post(path, data=nothing)
+            assert (answer.status_code, "Give a reason" in answer.text) == (422, True)
+        assert (await house.credits.billing.event_story(parked)).event.status == "parked"
+        answer = await operator.post(path, data=why)
+        assert answer.headers["location"] == f"/operator?seen_to={parked}#parked"
+        page = (await operator.get(answer.headers["location"])).text
+        assert f"Event <code>{parked}</code> was dismissed, and is not tried again" in page
+        assert "Dismissed: Refunded &lt;by hand&gt;" in page
+        assert re.search(r'data-testid="parked-count">0<', page)
+        again = await operator.post(path, data=why)
+        assert (again.status_code, "is dismissed" in again.text) == (422, True)
 
 
 async def test_an_error_on_our_side_is_noted_and_shows_nothing_of_its_inside(
