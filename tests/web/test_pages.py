@@ -16,7 +16,7 @@ from tallystick.database.tables import sessions
 from tallystick.domain.commands import ClawBack, GrantBonus, PlaceHold, Spend
 from tallystick.web.app import WebSettings, create_app
 from tallystick.web.pages.entrance import local
-from tallystick.web.views import entry_view
+from tallystick.web.views import entry_view, until
 from tests.serving import serving
 from tests.web.conftest import PASSWORD, make_plus, new_browser, park_an_event, problem, sign_up
 
@@ -317,6 +317,22 @@ async def test_an_error_on_our_side_is_noted_and_shows_nothing_of_its_inside(
     noted = [log["incident"] for log in logs if log["event"] == "internal_error"]
     assert noted[0] in page.text
     assert noted[1] == api.json()["incident"]
+
+
+@pytest.mark.parametrize(
+    ("instant", "words"),
+    [
+        # A minute less than thirty days is thirty on the calendar.
+        (datetime(2026, 12, 28, 11, 58, tzinfo=UTC), "in 30 days"),
+        (datetime(2026, 11, 29, 11, 59, tzinfo=UTC), "in 1 day"),
+        (datetime(2026, 11, 29, 11, 58, tzinfo=UTC), "in 23 hours"),
+        (datetime(2026, 11, 28, 12, 0, tzinfo=UTC), "in 1 minute"),
+        (datetime(2026, 11, 28, 11, 59, 30, tzinfo=UTC), "in a moment"),
+        (datetime(2026, 11, 27, tzinfo=UTC), "in a moment"),
+    ],
+)
+def test_how_far_away_an_instant_is_agrees_with_the_date_beside_it(instant: datetime, words: str) -> None:
+    assert until(instant, datetime(2026, 11, 28, 11, 59, tzinfo=UTC)) == words
 
 
 @pytest.mark.parametrize("kind", list(EntryKind))

@@ -40,11 +40,11 @@ def moment(instant: datetime) -> str:
 
 
 def until(instant: datetime, now: datetime) -> str:
-    """How far away: `in 12 days`, `in 3 hours`."""
+    """How far away: `in 12 days`, by the calendar like the date beside it, then `in 3 hours`."""
     seconds = max(0, int((instant - now).total_seconds()))
-    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = seconds // size
+    counted = (((instant.date() - now.date()).days, "day"), (seconds // 3_600, "hour"), (seconds // 60, "minute"))
+    for count, name in counted if seconds >= 86_400 else counted[1:]:
+        if count:
             return f"in {count} {name}{'' if count == 1 else 's'}"
     return "in a moment"
 
