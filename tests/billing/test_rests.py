@@ -278,6 +278,35 @@ async def test_s16_s27_a_plan_that_is_heard_of_after_its_paid_month_takes_the_mo
     assert await state(late) == ("pro", 0, None)
 
 
+@pytest.mark.parametrize("first", ["the year", "the trial"])
+async def test_s16_s27_a_month_of_a_year_that_had_ended_goes_also_where_another_subscription_ended_since(
+    life: Life, late: Shop, first: str
+) -> None:
+    await life.customer()
+    await do(life, "a year")
+    await late.deliver(events := life.events())
+    await life.deliver(events)
+    await life.pass_until(2026, 2, 18, deliver=False)
+    year = life.newest()["id"]
+    await do(life, "cancel")
+    await life.deliver(of_the_year := life.events())
+    await life.pass_until(2026, 3, 29)
+    await do(life, "a year on trial")
+    await life.deliver(of_the_trial := life.events())
+    await life.pass_until(2026, 4, 2)
+    assert life.newest()["id"] != year
+    await do(life, "cancel")
+    await life.deliver(ends := life.events())
+    of_the_trial += ends
+    # The month of the year that would have begun on 31 March began within the trial.
+    await life.pass_until(2026, 4, 6)
+    for events in (of_the_year, of_the_trial) if first == "the year" else (of_the_trial, of_the_year):
+        for event in events:
+            if event["type"] in HANDLED_EVENTS:
+                await late.deliver([event])
+    assert (await state(life))[:2] == (await state(late))[:2] == ("free", 25)
+
+
 TWICE: dict[str, list[Happening]] = {
     "weeks apart": [
         ((2, 10), "pause"),

@@ -20,6 +20,7 @@ from tallystick.billing.reading import (
     subscription_of,
 )
 from tallystick.billing.rests import RESTING, Turn, rests_of, turn_told
+from tallystick.billing.since import carried_since, has_paid_at, left_since
 from tallystick.billing.story import (
     Story,
 )
@@ -27,7 +28,7 @@ from tallystick.billing.stripe_answers import or_none
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscription_table import ENDED, LONG_AGO, LOST, Subscription, SubscriptionTable
 from tallystick.billing.timeline import Run, in_order
-from tallystick.billing.told import Command, Told, counts_since
+from tallystick.billing.told import Command, counts_since
 from tallystick.clock import Clock
 from tallystick.domain.account import Account, EntryKind
 from tallystick.domain.catalogue import Catalogue
@@ -313,11 +314,11 @@ class Subscriptions:
         if wanted is None or wanted.name == account.plan:
             return
         if carrier is not None:
-            since = _began(account, carrier, look.story if carrier.id == seen.id else None, self._clock())
+            since = carried_since(account, carrier, look.story if carrier.id == seen.id else None, self._clock())
         else:
             # One that was lost may come back, and a year that it has paid for goes on then.
             goes_on = seen.status == LOST or await self._may_go_on(all_of_them, look)
-            since = None if goes_on else _last_end(all_of_them)
+            since = None if goes_on else left_since(account, look, all_of_them)
         await self._ledger.submit(
             SetPlan(
                 account_id=account.id,
@@ -336,7 +337,7 @@ class Subscriptions:
         for each in subscriptions:
             if each.status in RESTING:
                 found = look if each.id == look.seen.id else await or_none(self._looks.at(each.id))
-                if found is not None and _has_paid_at(self._clock(), found.story.counting):
+                if found is not None and has_paid_at(self._clock(), found.story.counting):
                     return True
         return False
 
@@ -368,27 +369,3 @@ def _is_so(account: Account, command: Command, now: datetime) -> bool:
     current, since = account.allowance, command.since or now
     opened_since = current is not None and now in current.period and current.period.start > since
     return current is None or current.plan == command.plan or not opened_since
-
-
-def _began(account: Account, carrier: Subscription, story: Story | None, now: datetime) -> datetime | None:
-    """From when a change to the carrier's plan counts, however late it is heard (S27).
-
-    None where it counts from now on: a change within a paid time says itself since when (S17). A month that began in
-    time that the carrier had paid for, as its `story` tells, is not there by right, also where both began at once.
-    """
-    month = account.allowance
-    if month is not None and month.is_paid_at(now):
-        return None
-    if month is not None and story is not None and _has_paid_at(month.period.start, story.told):
-        return month.period.start - timedelta.resolution
-    return carrier.started_at
-
-
-def _has_paid_at(at: datetime, told: tuple[Told, ...]) -> bool:
-    return any(isinstance(each.command, RenewAllowance) and at in each.command.period for each in told)
-
-
-def _last_end(subscriptions: list[Subscription]) -> datetime | None:
-    """When the last of an account's subscriptions ended, of those that have."""
-    ends = [each.ends_at for each in subscriptions if each.status in ENDED and each.ends_at is not None]
-    return max(ends, default=None)
