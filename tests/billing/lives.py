@@ -177,8 +177,12 @@ class Life:
                 lifecycle.pause(self._sandbox, self._found(), {})
                 model.pause(running)
             case "resume" if running.status == "paused" and model.card_is_good:
-                lifecycle.resume(self._sandbox, self._found(), {"billing_cycle_anchor": "now"})
-                model.resume(running)
+                # Where that would be over, a period that goes on is none.
+                stays = options == ("unchanged",) and model.now < running.ends
+                lifecycle.resume(
+                    self._sandbox, self._found(), {"billing_cycle_anchor": "unchanged" if stays else "now"}
+                )
+                model.resume(running, stays=stays)
             case "its money comes back" | "its bank disputes":
                 self._payment_of_invoice(what, *options)
             case _ if running.status in ("active", "trialing") and not running.bills:

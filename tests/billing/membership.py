@@ -169,13 +169,18 @@ class Membership:
         """Until it is resumed, there is no plan."""
         running.status, running.billed_again = "paused", None
 
-    def resume(self, running: Running) -> None:
-        """A new period is paid. Where a month runs still, it goes on to its end, and only the rest follows it (S17)."""
-        running.status, running.anchor = "active", self.now
-        running.ends = running.paid_until = months_after(self.now, running.months)
-        if self._month is None:
+    def resume(self, running: Running, *, stays: bool = False) -> None:
+        """A new period is paid, or the rest of the one that runs, where its billing date `stays`.
+
+        Where a month runs still, it goes on to its end, and only the rest follows it (S17).
+        """
+        running.status = "active"
+        if not stays:
+            running.anchor = self.now
+            running.ends = running.paid_until = months_after(self.now, running.months)
+        if self._month is None and not stays:
             self._open(running)
-        elif self._month.rests:
+        elif self._month is not None and self._month.rests:
             self._go_on(running, self._month)
 
     def pay(self, running: Running) -> None:

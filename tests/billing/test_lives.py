@@ -103,6 +103,8 @@ def _details(what: str, chance: random.Random) -> Act:
     match what:
         case "upgrade":
             return (chance.choice(tuple(HOW)),)
+        case "resume":
+            return (chance.choice(("now", "now", "unchanged")),)
         case "a trial without a card":
             return chance.choice(("cancel", "pause")), chance.choice((1, 12))
         case "its billing is paused":
