@@ -15,6 +15,7 @@ import pytest
 from stripe_sandbox import agenda, thin
 from stripe_sandbox.billing import settings as billing_settings
 from tallystick.billing.billing import HANDLED_EVENTS
+from tallystick.billing.differences import of_subscription
 from tallystick.billing.rests import Rest, Turn, gone_on_by, rests_of, turn_told
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import OpenAccount, Spend
@@ -317,6 +318,12 @@ TWICE: dict[str, list[Happening]] = {
     ],
     "for no time": [((2, 10), "pause"), ((2, 10), "resume"), ((3, 8), "pause"), ((3, 8), "resume")],
     "at once again": [((2, 20), "pause"), ((3, 5), "resume"), ((3, 5), "pause"), ((3, 9), "resume")],
+    "for no time, and until a month began": [
+        ((3, 2), "pause"),
+        ((3, 2), "resume"),
+        ((3, 3), "pause"),
+        ((4, 2), "resume"),
+    ],
     "over a month's end": [
         ((2, 20), "pause"),
         ((3, 5), "resume"),
@@ -336,7 +343,8 @@ async def test_s27_a_year_that_rested_twice_comes_out_the_same_in_whatever_order
         await life.pass_until(2026, month, day)
         await do(life, what)
         await life.deliver()
-    await life.pass_until(2026, 3, 20)
+    last = life.clock()
+    await life.pass_until(2026, last.month, last.day + 5)
     expected = await state(life)
     events = list(reversed(life.sandbox.store.newest_first("event")))
     turns = [event for event in events if turn_told(event) is not None]
@@ -345,12 +353,19 @@ async def test_s27_a_year_that_rested_twice_comes_out_the_same_in_whatever_order
     assert len(distinct) == 4
     # Among them the first rest with the end of the second, and both beginnings, before what lies between.
     orders = [(0, 3, 1, 2), (0, 2, 3, 1), *random.Random(name).sample(list(permutations(range(4))), 4)]
-    for order in orders:
-        late = await another()
+    lates = [await another() for _ in orders]
+    for late, order in zip(lates, orders, strict=True):
         await late.deliver(others)
         for n in order:
             await late.deliver([distinct[n]])
         assert await state(late) == expected, order
+    # In the next month nothing is missing of what was done in this one.
+    await life.pass_until(2026, last.month + 1, last.day + 5)
+    subscription_id = life.newest()["id"]
+    for shop, order in ((life, ()), *zip(lates, orders, strict=True)):
+        standing = await shop.billing._subscriptions.standing(subscription_id)
+        assert standing is not None
+        assert of_subscription(standing) is None, order
 
 
 @pytest.mark.parametrize(("day", "anchor"), [((3, 31), "now"), ((3, 20), "unchanged")])

@@ -28,23 +28,30 @@ def done_anew(
     `done` are the changes of plan that the ledger has since the running month was opened. What was used of a month
     by then is not owed, as of any that was opened in error.
     """
+    done = tuple(done)
+    known = _by_what_was_done(told, done)
     month = account.allowance
     if month is None or now not in month.period:
-        return tuple(told)
-    done = tuple(done)
+        return known
     since = {entry.seq: entry.key for entry in done if entry.seq >= month.opened_by and entry.key is not None}
     mistaken = [seq for seq, key in since.items() if key.startswith(_FOR_A_REST) and not _is_told(key, told)]
     mended = [int(seq) for key in since.values() for seq in _ANEW.findall(key)]
     if not mended and _went_on_unheard(told, month, done):
         mistaken += [entry.seq for entry in done if entry.seq in since and entry.amount]
     if not mistaken and not mended:
-        return tuple(told)
+        return known
     # It is named by the last mistake, so that it is done once for each.
     name = f"anew:{max(mistaken + mended)}"
     begun = next((n for n, command in enumerate(told) if isinstance(command, SetPlan) and command.rests), None)
     if begun is not None:
-        return (*told[:begun], *(_once_more(command, name) for command in told[begun:]))
-    return _as_it_began(told, account.id, month, name, first, now) or tuple(told)
+        return (*known[:begun], *(_once_more(command, name) for command in told[begun:]))
+    return _as_it_began(told, account.id, month, name, first, now) or known
+
+
+def _by_what_was_done(told: Sequence[Command], done: Iterable[Entry]) -> tuple[Command, ...]:
+    """The same, where what was done anew in an earlier month goes by the key under which that was."""
+    keys = {key.split(":anew:")[0]: key for entry in done if (key := entry.key) is not None and ":anew:" in key}
+    return tuple(replace(each, key=keys[each.key]) if each.key in keys else each for each in told)
 
 
 def _went_on_unheard(told: Sequence[Command], month: Allowance, done: Sequence[Entry]) -> bool:
@@ -86,5 +93,4 @@ def _as_it_began(
     )
     plan = before[-1].plan if before else paid[-1].plan
     whole = replace(emptied, key=f"{name}:{plan}", plan=plan, since=start, rests=False)
-    renewals = [command for command in before if isinstance(command, RenewAllowance)]
-    return (*renewals, emptied, whole, *(_once_more(command, name) for command in after))
+    return (*before, emptied, whole, *(_once_more(command, name) for command in after))
