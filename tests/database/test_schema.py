@@ -61,6 +61,42 @@ async def test_s4_the_database_refuses_to_change_entries(ledger: Ledger, databas
 
 
 @pytest.mark.parametrize(
+    ("seq", "key", "reverses", "replaced"),
+    [
+        (1, None, None, "the first entry"),
+        (2, "spend", None, "an entry as it is"),
+        (3, None, None, "the last entry"),
+        (4, "spend", None, "by its key"),
+        (4, "another", 2, "by what it reverses"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+)
+@pytest.mark.parametrize("verb", ["REPLACE", "INSERT OR REPLACE", "INSERT OR IGNORE"])
+async def test_s4_on_sqlite_no_entry_is_replaced(
+    sqlite_url: str, catalogue: Catalogue, verb: str, seq: int, key: str | None, reverses: int | None, replaced: str
+) -> None:
+    ledger = await Ledger.open(sqlite_url, catalogue, lambda: T0)
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    await ledger.submit(Spend(account_id="a", key="spend", amount=1))
+    await ledger.submit(Reverse(account_id="a", key="back", entry=2))
+    await ledger.close()
+    with sqlite3.connect(parse_url(sqlite_url).native) as connection:
+        before = connection.execute("SELECT * FROM entries").fetchall()
+        assert len(before) == 3
+        # Its amount follows from what is there, so only that something is in its way can be wrong.
+        statement = (
+            f"{verb} INTO entries (account_id, seq, kind, amount, monthly, bonus, held, debt, effective_at, recorded_at, "
+            "key, request, reverses, detail) SELECT account_id, ?1, kind, "
+            "CASE ?1 WHEN 4 THEN 0 ELSE (SELECT amount FROM entries WHERE seq = ?1) END, "
+            "coalesce((SELECT monthly FROM entries WHERE seq = ?1), monthly), bonus, held, debt, effective_at, "
+            "'1970-01-01', ?2, request, ?3, detail FROM entries WHERE seq = 3"
+        )
+        with pytest.raises(sqlite3.IntegrityError, match=r"append-only|does not follow"):
+            connection.execute(statement, (seq, key, reverses))
+        assert connection.execute("SELECT * FROM entries").fetchall() == before
+
+
+@pytest.mark.parametrize(
     ("seq", "amount", "monthly"),
     [(3, -1, 22), (3, 1, 26), (4, -1, 23), (3, 0, 25), (1, 25, 25)],
     ids=["too little left", "too much left", "a number left out", "nothing moved", "a number taken"],
