@@ -308,6 +308,31 @@ async def test_s16_s27_a_month_of_a_year_that_had_ended_goes_also_where_another_
     assert (await state(life))[:2] == (await state(late))[:2] == ("free", 25)
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), ()], ids=["in order", "its end first", "not at all"])
+async def test_s27_a_rest_of_no_length_in_which_one_looked_leaves_the_months_whole(
+    life: Life, late: Shop, order: tuple[int, ...]
+) -> None:
+    await life.customer()
+    await do(life, "a year")
+    await life.pass_until(2026, 2, 10, deliver=False)
+    await life.deliver(events := life.events())
+    paid = [event for event in events if event["type"] == "invoice.paid"]
+    await do(life, "pause")
+    await late.deliver(paid)
+    assert await state(late) == ("free", 500, on(2026, 2, 28))
+    resume = life.stripe.v1.subscriptions.resume_async
+    await resume(life.newest()["id"], {"billing_cycle_anchor": "unchanged"})
+    await life.deliver(events := life.events())
+    await life.pass_until(2026, 3, 10)
+    assert await state(life) == ("plus", 500, on(2026, 3, 31))
+    assert (await late.account()).monthly == 25
+    turns = list({turn_told(event): event for event in events if turn_told(event) is not None}.values())
+    assert len(turns) == 2
+    for event in (*(turns[n] for n in order), *paid):
+        await late.deliver([event | {"id": f"{event['id']}_again"}])
+    assert await state(late) == await state(life)
+
+
 TWICE: dict[str, list[Happening]] = {
     "weeks apart": [
         ((2, 10), "pause"),

@@ -314,7 +314,8 @@ class Subscriptions:
         if wanted is None or wanted.name == account.plan:
             return
         if carrier is not None:
-            since = carried_since(account, carrier, look.story if carrier.id == seen.id else None, self._clock())
+            story = look.story if carrier.id == seen.id else None
+            since = carried_since(account, carrier, story, self._catalogue.first_plan, self._clock())
         else:
             # One that was lost may come back, and a year that it has paid for goes on then.
             goes_on = seen.status == LOST or await self._may_go_on(all_of_them, look)
