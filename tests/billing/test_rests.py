@@ -18,7 +18,7 @@ from tallystick.billing.billing import HANDLED_EVENTS
 from tallystick.billing.differences import of_subscription
 from tallystick.billing.rests import Rest, Turn, gone_on_by, rests_of, turn_told
 from tallystick.domain.account import EntryKind
-from tallystick.domain.commands import OpenAccount, Spend
+from tallystick.domain.commands import OpenAccount, SetPlan, Spend
 from tests.billing.conftest import Shop, make_shop
 from tests.billing.lifecycle import DECLINES_LATER, GOOD, PLANS, PLUS_YEAR, PRO, PRO_YEAR, T0, Life, living, on
 from tests.conftest import Fresh
@@ -511,6 +511,28 @@ async def test_s27_two_processes_that_find_a_rest_at_the_same_time_take_nothing_
         await asyncio.gather(*looking)
     # Of the month that opened as the first plan's on 28 February, 21 days are left of 31.
     assert await state(life) == ("free", 25 + 1_975 * 21 // 31, on(2026, 3, 31))
+
+
+@pytest.mark.parametrize("plans_set", [0, 60])
+async def test_s7_s27_what_was_used_is_not_given_again_however_often_the_plan_was_set_since(
+    life: Life, plans_set: int
+) -> None:
+    await life.customer()
+    for day, what in (((1, 31), "a year"), ((2, 10), "pause"), ((2, 20), "resume")):
+        await life.pass_until(2026, *day)
+        await do(life, what)
+        await life.deliver()
+    for n in range(plans_set):
+        # As where the application says the plan at each sign-in.
+        await life.ledger.submit(SetPlan(account_id="acme", key=f"sign-in:{n}", plan="plus"))
+    await life.pass_until(2026, 4, 12)
+    await do(life, "upgrade")
+    await life.deliver()
+    left = (await life.account()).monthly
+    await life.ledger.submit(Spend(account_id="acme", key="all", amount=left))
+    await life.update(metadata={"seen": "again"})
+    await life.deliver()
+    assert await state(life) == ("pro", 0, on(2026, 4, 20))
 
 
 async def test_s27_months_that_were_used_before_a_rest_is_heard_are_not_owed(life: Life, late: Shop) -> None:

@@ -1,7 +1,8 @@
 """Months in which something was done for a rest of which more has been heard since: done anew (S27). Pure.
 
 Where the end of one rest and the beginning of the next are still unheard, two rests look like one long one. What was
-done for that is not told any more once they are heard, and the month is brought to where it would be without it.
+done for that is not told any more once they are heard, and the month is brought to where it would be without it. So is
+one that began as the first plan's while it was not heard that the rest was over.
 """
 
 import re
@@ -14,19 +15,24 @@ from tallystick.domain.account import Account, Allowance, Entry
 from tallystick.domain.catalogue import Plan
 from tallystick.domain.commands import RenewAllowance, SetPlan
 
-_GOES_ON = "rested:"
-_FOR_A_REST = ("rest:", _GOES_ON)
+_FOR_A_REST = ("rest:", "rested:")
 _ANEW = re.compile(r"(?:^|:)anew:(\d+)")
 
 
-def done_anew(
-    told: Sequence[Command], account: Account, done: Iterable[Entry], first: Plan, now: datetime
-) -> tuple[Command, ...]:
-    """What is told, where something was `done` for a rest that is not told any more, or before it was heard that one was
-    over: then all that followed, once more.
+def began_as_the_first_plans(account: Account, first: Plan, now: datetime) -> bool:
+    """Whether the running month is one of a paid time that opened as the first plan's, as while a subscription rests."""
+    month = account.allowance
+    return month is not None and now in month.period and month.is_paid_at(now) and month.plan == first.name
 
-    `done` are the changes of plan that the ledger has since the running month was opened. What was used of a month
-    by then is not owed, as of any that was opened in error.
+
+def done_anew(
+    told: Sequence[Command], account: Account, done: Iterable[Entry], first: Plan, now: datetime, *, carried: bool
+) -> tuple[Command, ...]:
+    """What is told, where something was `done` for a rest that is not told any more, or where the month of an account
+    that is `carried` began as the first plan's and no rest is told: then all that followed, once more.
+
+    `done` are the changes of plan that the ledger has since the running month was opened, and maybe earlier ones. What
+    was used of a month by then is not owed, as of any that was opened in error.
     """
     done = tuple(done)
     known = _by_what_was_done(told, done)
@@ -36,13 +42,13 @@ def done_anew(
     since = {entry.seq: entry.key for entry in done if entry.seq >= month.opened_by and entry.key is not None}
     mistaken = [seq for seq, key in since.items() if key.startswith(_FOR_A_REST) and not _is_told(key, told)]
     mended = [int(seq) for key in since.values() for seq in _ANEW.findall(key)]
-    if not mended and _went_on_unheard(told, month, done):
-        mistaken += [entry.seq for entry in done if entry.seq in since and entry.amount]
+    begun = next((n for n, command in enumerate(told) if isinstance(command, SetPlan) and command.rests), None)
+    if carried and begun is None and began_as_the_first_plans(account, first, now):
+        mistaken.append(month.opened_by)
     if not mistaken and not mended:
         return known
     # It is named by the last mistake, so that it is done once for each.
     name = f"anew:{max(mistaken + mended)}"
-    begun = next((n for n, command in enumerate(told) if isinstance(command, SetPlan) and command.rests), None)
     if begun is not None:
         return (*known[:begun], *(_once_more(command, name) for command in told[begun:]))
     return _as_it_began(told, account.id, month, name, first, now) or known
@@ -52,14 +58,6 @@ def _by_what_was_done(told: Sequence[Command], done: Iterable[Entry]) -> tuple[C
     """The same, where what was done anew in an earlier month goes by the key under which that was."""
     keys = {key.split(":anew:")[0]: key for entry in done if (key := entry.key) is not None and ":anew:" in key}
     return tuple(replace(each, key=keys[each.key]) if each.key in keys else each for each in told)
-
-
-def _went_on_unheard(told: Sequence[Command], month: Allowance, done: Sequence[Entry]) -> bool:
-    """Whether it is heard only now that a rest was over by the time a month began: what was added to that then counted
-    from when it was heard."""
-    known = {entry.key for entry in done}
-    over = (command for command in told if command.key.startswith(_GOES_ON) and command.key not in known)
-    return any((since := counts_since(command)) is not None and since <= month.period.start for command in over)
 
 
 def _is_told(key: str, told: Sequence[Command]) -> bool:

@@ -7,22 +7,18 @@ from tallystick.billing.story import Story
 from tallystick.billing.subscription_table import ENDED, Subscription
 from tallystick.billing.told import Told
 from tallystick.domain.account import Account
-from tallystick.domain.catalogue import Plan
 from tallystick.domain.commands import RenewAllowance
 
 
-def carried_since(
-    account: Account, carrier: Subscription, story: Story | None, first: Plan, now: datetime
-) -> datetime | None:
+def carried_since(account: Account, carrier: Subscription, story: Story | None, now: datetime) -> datetime | None:
     """From when a change to the carrier's plan counts, however late it is heard (S27).
 
     None where it counts from now on: a change within a paid time says itself since when (S17). A month that began in
-    time that the carrier had paid for, as its `story` tells, is not there by right, also where both began at once. One
-    of a paid time that began as the `first` plan's, for a rest of which nothing is told, began as the carrier's.
+    time that the carrier had paid for, as its `story` tells, is not there by right, also where both began at once.
     """
     month = account.allowance
     if month is not None and month.is_paid_at(now):
-        return month.period.start if month.plan == first.name else None
+        return None
     if month is not None and story is not None and has_paid_at(month.period.start, story.told):
         return month.period.start - timedelta.resolution
     return carrier.started_at

@@ -15,7 +15,7 @@ from tallystick.billing.customers import Customers
 from tallystick.billing.expectation import month_end
 from tallystick.billing.locks import SharedLooks
 from tallystick.billing.looks import Look, Looks
-from tallystick.billing.mistaken_rests import done_anew
+from tallystick.billing.mistaken_rests import began_as_the_first_plans, done_anew
 from tallystick.billing.reading import (
     subscription_of,
 )
@@ -30,10 +30,13 @@ from tallystick.billing.subscription_table import ENDED, LONG_AGO, LOST, Subscri
 from tallystick.billing.timeline import Run, in_order
 from tallystick.billing.told import Command, counts_since
 from tallystick.clock import Clock
-from tallystick.domain.account import Account, EntryKind
+from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import RenewAllowance, SetPlan
 from tallystick.ledger import Ledger
+
+PAGE = 50
+"""How many changes of plan are read at once."""
 
 LONGEST_MONTH = timedelta(days=31)
 """For how long at most what a subscription was paid for goes on after its end (S16)."""
@@ -250,11 +253,27 @@ class Subscriptions:
         if not any(isinstance(command, RenewAllowance) for command in told):
             # What is changed while nothing is paid for is told by the plan that is carried now.
             return ()
-        if not any(each.ever_rested for each in looks):
+        account, first, now = (
+            await self._ledger.account(look.seen.account_id),
+            self._catalogue.first_plan,
+            self._clock(),
+        )
+        if not any(each.ever_rested for each in looks) and not began_as_the_first_plans(account, first, now):
             return told
-        account = await self._ledger.account(look.seen.account_id)
-        done = await self._ledger.entries(account.id, kind=EntryKind.PLAN_SET)
-        return done_anew(told, account, done, self._catalogue.first_plan, self._clock())
+        done = await self._changes_of_plan(account)
+        return done_anew(told, account, done, first, now, carried=look.seen.is_live)
+
+    async def _changes_of_plan(self, account: Account) -> list[Entry]:
+        """The changes of an account's plan since its running month was opened, and maybe earlier ones, newest first."""
+        found: list[Entry] = []
+        opened_by = 0 if account.allowance is None else account.allowance.opened_by
+        before = None
+        while True:
+            page = await self._ledger.entries(account.id, kind=EntryKind.PLAN_SET, before=before, limit=PAGE)
+            found += page
+            if len(page) < PAGE or page[-1].seq <= opened_by:
+                return found
+            before = page[-1].seq
 
     async def _rests_since(self, subscription_id: str, since: datetime) -> bool:
         """Whether a subscription has begun to rest since then, and rests still, as far as we have heard."""
@@ -315,7 +334,7 @@ class Subscriptions:
             return
         if carrier is not None:
             story = look.story if carrier.id == seen.id else None
-            since = carried_since(account, carrier, story, self._catalogue.first_plan, self._clock())
+            since = carried_since(account, carrier, story, self._clock())
         else:
             # One that was lost may come back, and a year that it has paid for goes on then.
             goes_on = seen.status == LOST or await self._may_go_on(all_of_them, look)
