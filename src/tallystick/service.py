@@ -92,25 +92,41 @@ class Tallystick:
             cancel_path=cancel_path,
         )
         self._open: _Open | None = None
+        self._changing: asyncio.Event | None = None
 
     # Opening and closing
 
     async def open(self) -> None:
         """Connect, create the schema in an empty database, and start the work in the background.
 
-        Raises SchemaOutOfDate when the database is older than this version of Tallystick.
+        Nothing happens when it is open. While somebody else opens or closes it, this waits for them first. Raises
+        SchemaOutOfDate when the database is older than this version of Tallystick.
         """
-        if self._open is not None:
-            return
-        await create_if_empty(self.database_url)
-        await require_current(self.database_url)
-        self._open = await _Open.start(self)
+        async with self._one_at_a_time():
+            if self._open is not None:
+                return
+            await create_if_empty(self.database_url)
+            await require_current(self.database_url)
+            self._open = await _Open.start(self)
 
     async def close(self) -> None:
         """Finish what is under way and disconnect. Every acknowledged command is already safe."""
-        opened, self._open = self._open, None
-        if opened is not None:
-            await opened.stop()
+        async with self._one_at_a_time():
+            opened, self._open = self._open, None
+            if opened is not None:
+                await opened.stop()
+
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        # Not one lock for good: that would stay with the event loop that waited for it first.
+        while self._changing is not None:
+            await self._changing.wait()
+        self._changing = changed = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._changing = None
+            changed.set()
 
     async def __aenter__(self) -> Self:
         await self.open()
