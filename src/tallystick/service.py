@@ -52,8 +52,12 @@ class NotOpen(TallystickError):
 
     code = "not_open"
 
-    def __init__(self) -> None:
-        super().__init__("Open Tallystick first: `async with credits:`, or FastAPI(lifespan=credits.lifespan).")
+    def __init__(
+        self,
+        message: str = "Tallystick is not open: it was not opened yet, or it is closed. Nothing was changed. Open it "
+        "first: `async with credits:`, `with credits:` without await, or FastAPI(lifespan=credits.lifespan).",
+    ) -> None:
+        super().__init__(message)
 
 
 class Tallystick:

@@ -3,12 +3,13 @@
 One event loop in a thread of its own does the work; calls from any number of threads share its batches.
 """
 
-import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self, TypeVar
+
+import structlog
 
 from tallystick.balance import Balance, Spent
 from tallystick.billing import Refund, RefundQuote
@@ -19,9 +20,12 @@ from tallystick.domain.commands import HOLD_SECONDS
 from tallystick.domain.explain import Explanation
 from tallystick.holding import Holding
 from tallystick.ledger import Receipt
+from tallystick.loop_thread import LoopThread
 from tallystick.service import NotOpen, Tallystick
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 class SyncHolding:
@@ -81,44 +85,44 @@ class SyncTallystick:
         **stripe: Any,
     ) -> None:
         self._credits = Tallystick(database_url, plans=plans, packs=packs, clock=clock, **stripe)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._changing = threading.RLock()
+        self._loop: LoopThread | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` on the loop's thread and wait for it: for what has no method here, like billing."""
-        if self._loop is None:
+        """Do `work` on the loop's thread and wait for it: for what has no method here, like billing.
+
+        While somebody else opens or closes Tallystick, this waits for them first. Raises NotOpen, and
+        ClosedMeanwhile when it was closed and `work` did not end in time.
+        """
+        loop = self._loop
+        if loop is None:
+            with self._changing:
+                loop = self._loop
+        if loop is None:
             work.close()
             raise NotOpen
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return loop.run(work)
 
     def open(self) -> None:
         """See Tallystick.open."""
-        if self._loop is not None:
-            return
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="tallystick", daemon=True)
-        self._thread.start()
-        try:
-            self.run(self._credits.open())
-        except BaseException:
-            self._stop()
-            raise
+        with self._changing:
+            if self._loop is not None:
+                return
+            loop = LoopThread()
+            try:
+                loop.run(self._credits.open())
+            except BaseException:
+                loop.stop(self._credits.close)
+                raise
+            self._loop = loop
 
     def close(self) -> None:
-        """See Tallystick.close."""
-        if self._loop is None:
-            return
-        try:
-            self.run(self._credits.close())
-        finally:
-            self._stop()
-
-    def _stop(self) -> None:
-        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+        """See Tallystick.close. Calls of other threads that are under way are finished, or given up after a few
+        seconds; those get ClosedMeanwhile."""
+        with self._changing:
+            loop, self._loop = self._loop, None
+            if loop is not None:
+                loop.stop(self._credits.close)
 
     def __enter__(self) -> Self:
         self.open()
@@ -163,7 +167,11 @@ class SyncTallystick:
         try:
             yield SyncHolding(holding, self)
         finally:
-            self.run(holding.__aexit__())
+            try:
+                self.run(holding.__aexit__())
+            except NotOpen as error:
+                # As in Holding: what happened in the block matters more, and the hold runs out by itself.
+                log.warning("hold_left_open", account=account_id, hold=holding.id, reason=error.message)
 
     def grant(
         self,
