@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,8 @@ from tallystick import Plan, loop_thread
 from tallystick.loop_thread import ClosedMeanwhile
 from tallystick.service import NotOpen
 from tallystick.sync import SyncTallystick
+
+ROOT = Path(__file__).parents[1]
 
 LONG = 20
 """Seconds within which everything here has ended, unless it hangs."""
@@ -134,3 +139,12 @@ def test_s12_what_happened_in_the_block_of_a_hold_is_told_though_it_was_closed_m
         raise RuntimeError("model is down")
     with credits:
         assert credits.balance("a").held == 10
+
+
+def test_a_forked_process_is_told_to_open_its_own_and_leaves_the_parents_alone(database_url: str) -> None:
+    command = [sys.executable, "-m", "tests.forking", database_url]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert sorted(said.splitlines()) == sorted(
+        ["child got open_in_parent", "child ended with 0"] * 3
+        + ["parent has 24", "parent has 23", "child has 22", "parent has 21", "parent closed"]
+    )

@@ -3,9 +3,12 @@
 One event loop in a thread of its own does the work; calls from any number of threads share its batches.
 """
 
+import os
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
@@ -26,6 +29,19 @@ from tallystick.service import NotOpen, Tallystick
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+
+class OpenInParent(NotOpen):
+    """Tallystick was opened before this process was forked, and not in this process."""
+
+    code = "open_in_parent"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Tallystick is open in the process that this one was forked from, not in this one; connections and threads "
+            "cannot be shared. Nothing was changed. Call open() in each worker after the fork: in post_fork of "
+            "gunicorn, in @postfork of uWSGI."
+        )
 
 
 class SyncHolding:
@@ -84,45 +100,66 @@ class SyncTallystick:
         clock: Clock = system_clock,
         **stripe: Any,
     ) -> None:
-        self._credits = Tallystick(database_url, plans=plans, packs=packs, clock=clock, **stripe)
-        self._changing = threading.RLock()
-        self._loop: LoopThread | None = None
+        self._unopened = Tallystick(database_url, plans=plans, packs=packs, clock=clock, **stripe)
+        # By process id. What a process was forked with stays in here untouched: its connections are the parent's.
+        self._processes: dict[int, _Process] = {}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` on the loop's thread and wait for it: for what has no method here, like billing.
 
-        While somebody else opens or closes Tallystick, this waits for them first. Raises NotOpen, and
+        While somebody else opens or closes Tallystick, this waits for them first. Raises NotOpen, OpenInParent, and
         ClosedMeanwhile when it was closed and `work` did not end in time.
         """
-        loop = self._loop
-        if loop is None:
-            with self._changing:
-                loop = self._loop
-        if loop is None:
+        try:
+            loop = self._opened.loop
+        except NotOpen:
             work.close()
-            raise NotOpen
+            raise
         return loop.run(work)
 
     def open(self) -> None:
-        """See Tallystick.open."""
-        with self._changing:
-            if self._loop is not None:
+        """See Tallystick.open. It is open in this process alone, not in those that are forked from it."""
+        here = self._here
+        with here.changing:
+            if here.opened is not None:
                 return
-            loop = LoopThread()
+            opened = _Opened(copy(self._unopened), LoopThread())
             try:
-                loop.run(self._credits.open())
+                opened.loop.run(opened.credits.open())
             except BaseException:
-                loop.stop(self._credits.close)
+                opened.loop.stop(opened.credits.close)
                 raise
-            self._loop = loop
+            here.opened = opened
 
     def close(self) -> None:
         """See Tallystick.close. Calls of other threads that are under way are finished, or given up after a few
         seconds; those get ClosedMeanwhile."""
-        with self._changing:
-            loop, self._loop = self._loop, None
-            if loop is not None:
-                loop.stop(self._credits.close)
+        here = self._here
+        with here.changing:
+            opened, here.opened = here.opened, None
+            if opened is not None:
+                opened.loop.stop(opened.credits.close)
+
+    @property
+    def _here(self) -> "_Process":
+        return self._processes.setdefault(os.getpid(), _Process())
+
+    @property
+    def _opened(self) -> "_Opened":
+        here = self._here
+        opened = here.opened
+        if opened is None:
+            with here.changing:
+                opened = here.opened
+        if opened is not None:
+            return opened
+        if any(other.opened for other in list(self._processes.values()) if other is not here):
+            raise OpenInParent
+        raise NotOpen
+
+    @property
+    def _credits(self) -> Tallystick:
+        return self._opened.credits
 
     def __enter__(self) -> Self:
         self.open()
@@ -220,3 +257,19 @@ class SyncTallystick:
     def explain(self, account_id: str, seq: int) -> Explanation:
         """See Tallystick.explain."""
         return self.run(self._credits.explain(account_id, seq))
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What exists between open and close."""
+
+    credits: Tallystick
+    loop: LoopThread
+
+
+@dataclass(slots=True)
+class _Process:
+    """How things stand in one process."""
+
+    changing: threading.RLock = field(default_factory=threading.RLock)
+    opened: _Opened | None = None
