@@ -5,7 +5,7 @@ One event loop in a thread of its own does the work; calls from any number of th
 
 import os
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -14,15 +14,18 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
+from tallystick.api_keys import ApiKeys
 from tallystick.balance import Balance, Spent
-from tallystick.billing import Refund, RefundQuote
+from tallystick.billing import Billing, Refund, RefundQuote
 from tallystick.clock import Clock, system_clock
+from tallystick.database.engine import Database
 from tallystick.domain.account import Entry, GrantKind
 from tallystick.domain.catalogue import Pack, Plan
 from tallystick.domain.commands import HOLD_SECONDS
+from tallystick.domain.errors import InsufficientCredits, InvalidInput
 from tallystick.domain.explain import Explanation
-from tallystick.holding import Holding
-from tallystick.ledger import Receipt
+from tallystick.holding import Chunk, Holding
+from tallystick.ledger import Ledger, Receipt
 from tallystick.loop_thread import LoopThread
 from tallystick.service import NotOpen, Tallystick
 
@@ -52,6 +55,11 @@ class SyncHolding:
         self._credits = credits
 
     @property
+    def account_id(self) -> str:
+        """Whose credits it sets aside."""
+        return self._holding.account_id
+
+    @property
     def id(self) -> int:
         """The hold's number."""
         return self._holding.id
@@ -65,6 +73,11 @@ class SyncHolding:
     def drawn(self) -> int:
         """How many credits were drawn."""
         return self._holding.drawn
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether a `metered` stream ended because the account was empty."""
+        return self._holding.exhausted
 
     @property
     def expires_at(self) -> datetime | None:
@@ -87,6 +100,29 @@ class SyncHolding:
         """Note that `amount` credits of work are about to be delivered."""
         self._credits.run(self._holding.draw(amount))
 
+    def metered(self, stream: Iterable[Chunk], *, cost: Callable[[Chunk], int] = lambda _: 1) -> Iterator[Chunk]:
+        """The stream, drawing each chunk's cost before it is passed on; it ends when the account is empty.
+
+        `exhausted` says whether that was why. A chunk may cost 0. The stream and `cost` run in the caller's thread.
+        """
+        source = iter(stream)
+        try:
+            for chunk in source:
+                price = cost(chunk)
+                if price < 0:
+                    raise InvalidInput(f"A chunk cannot cost {price} credits.")
+                if price:
+                    try:
+                        self.draw(price)
+                    except InsufficientCredits:
+                        self._holding.exhausted = True
+                        return
+                yield chunk
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+
 
 class SyncTallystick:
     """Tallystick without `await`. Takes the same arguments; open it before use, or use it with `with`."""
@@ -103,9 +139,13 @@ class SyncTallystick:
         self._unopened = Tallystick(database_url, plans=plans, packs=packs, clock=clock, **stripe)
         # By process id. What a process was forked with stays in here untouched: its connections are the parent's.
         self._processes: dict[int, _Process] = {}
+        self.database_url = self._unopened.database_url
+        self.catalogue = self._unopened.catalogue
+        self.clock = self._unopened.clock
+        self.stripe = self._unopened.stripe
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` on the loop's thread and wait for it: for what has no method here, like billing.
+        """Do `work` on the loop's thread and wait for it: for what has no method here, like those of `billing`.
 
         While somebody else opens or closes Tallystick, this waits for them first. Raises NotOpen, OpenInParent, and
         ClosedMeanwhile when it was closed and `work` did not end in time.
@@ -139,6 +179,26 @@ class SyncTallystick:
             opened, here.opened = here.opened, None
             if opened is not None:
                 opened.loop.stop(opened.credits.close)
+
+    @property
+    def database(self) -> Database:
+        """See Tallystick.database. Its methods are for `run`."""
+        return self._credits.database
+
+    @property
+    def ledger(self) -> Ledger:
+        """See Tallystick.ledger. Its methods are for `run`."""
+        return self._credits.ledger
+
+    @property
+    def api_keys(self) -> ApiKeys:
+        """See Tallystick.api_keys. Its methods are for `run`."""
+        return self._credits.api_keys
+
+    @property
+    def billing(self) -> Billing:
+        """See Tallystick.billing. Its methods are for `run`: `credits.run(credits.billing.purchases("ann"))`."""
+        return self._credits.billing
 
     @property
     def _here(self) -> "_Process":
