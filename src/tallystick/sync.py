@@ -209,6 +209,7 @@ class SyncTallystick:
         here = self._here
         opened = here.opened
         if opened is None:
+            # Somebody may be opening it right now.
             with here.changing:
                 opened = here.opened
         if opened is not None:
