@@ -95,6 +95,13 @@ async def test_s13_a_spend_is_reversed_once(api: httpx2.AsyncClient) -> None:
     assert problem(await post(api, "/v1/accounts/acme/spends/99/reverse", None, "r3")) == (404, "unknown_entry")
 
 
+async def test_s13_what_cannot_be_reversed_is_named_as_it_is_in_the_ledger(api: httpx2.AsyncClient) -> None:
+    answer = await post(api, "/v1/accounts/acme/spends/1/reverse", None, "r1")
+    assert problem(answer) == (409, "not_reversible")
+    assert answer.json()["detail"].startswith("Entry 1 is 'account_opened'; only spends")
+    assert answer.json()["kind"] == "account_opened"
+
+
 async def test_grants_and_removals_by_hand(api: httpx2.AsyncClient) -> None:
     granted = await post(api, "/v1/accounts/acme/grants", {"credits": 50, "kind": "gifted"}, "g1")
     assert (granted.status_code, granted.json()["bonus"]) == (201, 50)

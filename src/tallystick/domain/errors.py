@@ -175,7 +175,7 @@ class NotReversible(Refusal):
 
     def __init__(self, entry: int, kind: str) -> None:
         super().__init__(
-            f"Entry {entry} is {kind!r}; only spends and captures can be reversed. Nothing was changed.",
+            f"Entry {entry} is '{kind}'; only spends and captures can be reversed. Nothing was changed.",
             entry=entry,
             kind=kind,
         )
