@@ -10,12 +10,14 @@ from pathlib import Path
 import httpx2
 import pytest
 import stripe
+from starlette.exceptions import HTTPException
 
 from stripe_sandbox.delivery import signature
 from tallystick.billing import EventStatus, StoredEvent
 from tallystick.cli import customers
 from tallystick.cli.customers import pay
 from tallystick.cli.house import House
+from tallystick.web.problems import from_http
 from tests.web.conftest import PASSWORD, make_plus, new_browser, problem, sign_up
 
 CHECKOUT = "/api/stripe/create-credit-checkout"
@@ -276,3 +278,9 @@ async def test_a_method_that_is_not_there_is_told_which_ones_are(browser: httpx2
     assert problem(answer) == (405, "http_error")
     assert answer.headers["allow"] == "GET, PUT"
     assert (await browser.get("/v1/spends:batch")).headers["allow"] == "POST"
+
+
+def test_what_a_host_application_refuses_because_of_a_number_stays_its_own() -> None:
+    refusal = HTTPException(401, "No such session.")
+    refusal.__cause__ = ValueError("invalid literal for int()")
+    assert from_http(refusal) is None

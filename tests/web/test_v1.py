@@ -142,6 +142,8 @@ async def test_the_quick_way_answers_what_the_declared_way_answers(api: httpx2.A
             (spender, "/v1/accounts/acme/spends", b'{"amount":3,"operation":"\\ud800"}', 422),
             (spender, "/v1/accounts/acme/spends", b'{"amount":', 400),
             (spender, "/v1/accounts/acme/spends", b"[" * 100_000, 400),
+            (spender, "/v1/accounts/acme/spends", b'{"amount":' + b"9" * 5_000 + b"}", 400),
+            (spender, "/v1/accounts/acme/spends", b'{"amount":' + b"9" * 4_000 + b"}", 422),
             (spender, "/v1/accounts/acme/spends", b'"' + b"x" * 2_000_000 + b'"', 413),
             (reader, "/v1/accounts/acme/spends", b'{"amount":3}', 403),
             (reader, "/v1/accounts/acme/spends", b'{"amount":0}', 403),
@@ -185,6 +187,19 @@ async def test_s1_what_is_not_a_whole_number_of_credits_changes_nothing(api: htt
     for amount in (0, -1, 1.5, True, "3", 10**12 + 1, None):
         answer = await post(api, "/v1/accounts/acme/spends", {"amount": amount}, "k1")
         assert problem(answer) == (422, "invalid_input"), amount
+    assert (await api.get("/v1/accounts/acme")).json()["available"] == 25
+
+
+async def test_s1_a_number_of_thousands_of_digits_is_told_so(api: httpx2.AsyncClient) -> None:
+    for path, body in (
+        ("/v1/accounts/acme/spends", b'{"amount":%s}'),
+        ("/v1/accounts/acme/grants", b'{"credits":-%s}'),
+        ("/v1/spends:batch", b'{"spends":[{"account_id":"acme","key":"b","amount":%s}]}'),
+    ):
+        sent_as = {"Content-Type": "application/json", "Idempotency-Key": "k1"}
+        answer = await api.post(path, content=body % (b"9" * 5_000), headers=sent_as)
+        assert problem(answer) == (400, "malformed_json"), path
+        assert "a number in it has thousands of digits" in answer.json()["detail"]
     assert (await api.get("/v1/accounts/acme")).json()["available"] == 25
 
 

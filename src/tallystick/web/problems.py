@@ -170,6 +170,10 @@ def from_validation(error: RequestValidationError) -> RequestRefused:
     return RequestRefused("invalid_input", f"The request cannot be used: {named}. Nothing was changed.", errors=wrong)
 
 
+_UNREADABLE = "There was an error parsing the body"
+"""What the framework calls a body that it could not read. A host application's own errors have causes too."""
+
+
 class BodyTooLarge(HTTPException):
     """Raised while a body is read. The framework lets only its own kind of error through from there."""
 
@@ -186,10 +190,16 @@ def from_http(error: HTTPException) -> RequestRefused | None:
     """What the framework refuses about a request's body in our words; None for anything else."""
     if isinstance(error, BodyTooLarge):
         return body_too_large()
+    if error.detail != _UNREADABLE:
+        return None
+    # Of the errors that reading a body ends with, Python has no kind of its own for a number that is too long.
     if isinstance(error.__cause__, RecursionError | UnicodeDecodeError):
-        text = "The body cannot be read: it is not UTF-8, or nested too deeply. Nothing was changed."
-        return RequestRefused("malformed_json", text)
-    return None
+        wrong = "it is not UTF-8, or nested too deeply"
+    elif isinstance(error.__cause__, ValueError):
+        wrong = "a number in it has thousands of digits"
+    else:
+        return None
+    return RequestRefused("malformed_json", f"The body cannot be read: {wrong}. Nothing was changed.")
 
 
 class GuardedRoute(APIRoute):
