@@ -107,8 +107,38 @@ async def test_grants_and_removals_by_hand(api: httpx2.AsyncClient) -> None:
     assert (granted.status_code, granted.json()["bonus"]) == (201, 50)
     removed = await post(api, "/v1/accounts/acme/removals", {"amount": 10, "reason": "too many"}, "x1")
     assert removed.json()["available"] == 65
-    naive = {"credits": 5, "expires_at": "2030-01-01T00:00:00"}
-    assert problem(await post(api, "/v1/accounts/acme/grants", naive, "g2")) == (422, "invalid_input")
+
+
+async def test_s2_an_instant_is_written_as_rfc_3339_has_it_and_nothing_else_is_taken(api: httpx2.AsyncClient) -> None:
+    path = "/v1/accounts/acme/grants"
+    for wrong in (
+        1893456000,
+        1893456000000,
+        1893456000.5,
+        True,
+        "1893456000",
+        "-1893456000",
+        "1893456000.5",
+        "2030-01-01",
+        "2030-01-01T00:00:00",
+        "2030-01-01T00:00Z",
+        "2030-01-01T00:00:00+0100",
+        "2030-02-30T00:00:00Z",
+        "٢٠٣٠-01-01T00:00:00Z",
+        "",
+    ):
+        for name in ("effective_at", "expires_at"):
+            answer = await post(api, path, {"credits": 5, name: wrong}, "g1")
+            assert problem(answer) == (422, "invalid_input"), wrong
+            assert f"body.{name}: " in answer.json()["detail"]
+    assert (await api.get("/v1/accounts/acme")).json()["bonus"] == 0
+    for n, right in enumerate(
+        ("2130-01-01T01:00:00+01:00", "2130-01-01t00:00:00.000z", "2130-01-01 00:00:00Z", "2129-12-31T19:00:00-05:00")
+    ):
+        assert (await post(api, path, {"credits": 5, "expires_at": right}, f"g{n}")).status_code == 201, right
+    account = (await api.get("/v1/accounts/acme")).json()
+    lapses = [(e["credits"], e["expires_at"]) for e in account["expiries"] if e["expires_at"] > "2100"]
+    assert lapses == [(5, "2130-01-01T00:00:00Z")] * 4
 
 
 async def test_a_batch_answers_each_spend_by_itself(api: httpx2.AsyncClient) -> None:

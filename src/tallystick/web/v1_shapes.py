@@ -1,9 +1,11 @@
 """What the /v1 API is sent and answers, as models: they check requests and describe both in the OpenAPI file."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from tallystick.balance import Balance
 from tallystick.domain.account import Entry, EntryKind
@@ -24,6 +26,20 @@ Operation = Annotated[
 ]
 Why = Annotated[Text, Field(description="Why; the ledger keeps it.", examples=["the model failed"])]
 BonusKind = Literal["bought", "gifted", "promotional", "adjusted"]
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _written_in_full(value: object) -> object:
+    # Left to itself, the model takes numbers for seconds or milliseconds since 1970, by their size.
+    if isinstance(value, str) and _RFC_3339.fullmatch(value):
+        return value
+    raise PydanticCustomError(
+        "rfc_3339", "Input should be a date and time with an offset as RFC 3339 has it, like 2027-03-01T00:00:00Z"
+    )
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_in_full)]
 
 
 class _Request(BaseModel):
@@ -101,8 +117,8 @@ class GrantRequest(_Request):
         BonusKind,
         Field(description="Where they come from. Promotional credits are spent before the others (S10)."),
     ] = "adjusted"
-    effective_at: Annotated[AwareDatetime | None, Field(description="From when on they are usable; now.")] = None
-    expires_at: Annotated[AwareDatetime | None, Field(description="When they lapse; never.")] = None
+    effective_at: Annotated[Instant | None, Field(description="From when on they are usable; now.")] = None
+    expires_at: Annotated[Instant | None, Field(description="When they lapse; never.")] = None
     reason: Why = ""
     reference: Annotated[
         str | None, Field(max_length=255, description="Your own id of what this is for.", examples=["order-77"])
