@@ -58,3 +58,11 @@ async def open_backend(
         app = Documented()
         app.include_router(make_v1(credits))
         yield Backend(credits, app, callers)
+
+
+async def put(api: httpx2.AsyncClient, path: str, body: Any, key: str) -> Any:
+    return await api.put(path, json=body, headers={"Idempotency-Key": key})
+
+
+async def post(api: httpx2.AsyncClient, path: str, body: Any, key: str) -> Any:
+    return await api.post(path, json=body, headers={"Idempotency-Key": key})

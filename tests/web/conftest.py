@@ -12,6 +12,8 @@ from sqlalchemy import insert
 from tallystick.billing import EventStatus
 from tallystick.cli import house as houses
 from tallystick.database.tables import stripe_events
+from tallystick.domain.catalogue import Catalogue
+from tests.web.backend import Backend, open_backend, put
 
 PASSWORD = "correct horse battery"
 
@@ -26,6 +28,19 @@ async def house(tmp_path: Path) -> AsyncIterator[houses.House]:
 async def browser(house: houses.House) -> AsyncIterator[httpx2.AsyncClient]:
     async with new_browser(house) as made:
         yield made
+
+
+@pytest.fixture
+async def backend(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Backend]:
+    async with open_backend(tmp_path, catalogue.plans) as running:
+        yield running
+
+
+@pytest.fixture
+async def api(backend: Backend) -> httpx2.AsyncClient:
+    api = await backend.caller()
+    assert (await put(api, "/v1/accounts/acme", {}, "open")).status_code == 200
+    return api
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from tallystick.domain.commands import (
     Reverse,
     Spend,
 )
-from tallystick.domain.errors import AccountExists, InsufficientCredits, TallystickError
+from tallystick.domain.errors import AccountExists, InsufficientCredits, InvalidInput, TallystickError
 from tallystick.ledger import Receipt
 from tallystick.service import Tallystick
 from tallystick.web.problems import ProblemRoute, status_of
@@ -53,6 +53,7 @@ from tallystick.web.v1_shapes import (
     entry_shape,
     hold_answer,
     problem_shape,
+    refused_alone,
     with_buy_at,
 )
 
@@ -237,15 +238,15 @@ def make_v1(credits: Tallystick) -> APIRouter:
     return router
 
 
-def _spend(account_id: str, key: str, asked: SpendRequest) -> Spend:
+def _spend(account_id: str, key: str, asked: SpendRequest | BatchSpend) -> Spend:
     return Spend(account_id=account_id, key=key, amount=asked.amount, operation=asked.operation)
 
 
 def _made(asked: BatchSpend) -> Spend | TallystickError:
     try:
         return _spend(asked.account_id, asked.key, asked)
-    except TallystickError as error:
-        return error
+    except InvalidInput as error:
+        return refused_alone(asked) or error
 
 
 def _result(outcome: Receipt | TallystickError, dashboard: str | None) -> BatchResult:

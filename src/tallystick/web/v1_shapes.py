@@ -4,7 +4,8 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError
 from pydantic_core import PydanticCustomError
 
 from tallystick.balance import Balance
@@ -12,7 +13,7 @@ from tallystick.domain.account import Entry, EntryKind
 from tallystick.domain.amounts import MAX_CREDITS
 from tallystick.domain.commands import HOLD_SECONDS, MAX_HOLD_SECONDS, MAX_TEXT
 from tallystick.domain.errors import InsufficientCredits, TallystickError
-from tallystick.web.problems import problem_body
+from tallystick.web.problems import from_validation, problem_body
 
 # Said of every whole number, since generators of clients take 32 bits for it otherwise.
 Whole = Annotated[int, Field(json_schema_extra={"format": "int64"})]
@@ -68,13 +69,25 @@ class SpendRequest(_Request):
     operation: Operation = ""
 
 
-class BatchSpend(SpendRequest):
-    """One spend of a batch, with its own idempotency key."""
+class BatchSpend(_Request):
+    """One spend of a batch, with its own idempotency key. What is wrong with one of these values, its result says."""
 
-    account_id: Annotated[str, Field(max_length=255, description="The account that pays.", examples=["acme"])]
+    account_id: Annotated[InstanceOf[str], Field(description="The account that pays.", examples=["acme"])]
     key: Annotated[
-        str, Field(max_length=255, description="Its idempotency key, unique in the account.", examples=["item-1"])
+        InstanceOf[str],
+        Field(
+            description="Its idempotency key, unique in the account: 1 to 255 visible ASCII characters.",
+            examples=["item-1"],
+        ),
     ]
+    amount: Annotated[Whole, Field(strict=True, description="Whole credits, from 1 to 10^12 (S1).", examples=[3])]
+    operation: Annotated[
+        InstanceOf[str],
+        Field(
+            description=f"What it is for, in at most {MAX_TEXT} characters; the entry's `reason` repeats it.",
+            examples=["generate"],
+        ),
+    ] = ""
 
 
 class BatchRequest(_Request):
@@ -263,6 +276,16 @@ def problem_shape(error: TallystickError) -> Problem:
     """An error as it stands inside an answer: the same as the problem document."""
     model = InsufficientCreditsProblem if isinstance(error, InsufficientCredits) else Problem
     return model(**problem_body(error))
+
+
+def refused_alone(asked: BatchSpend) -> TallystickError | None:
+    """What the route of single spends says is wrong with the body of such a spend; None if nothing is."""
+    try:
+        SpendRequest(amount=asked.amount, operation=asked.operation)
+    except ValidationError as wrong:
+        found = [{**each, "loc": ("body", *each["loc"])} for each in wrong.errors()]
+        return from_validation(RequestValidationError(found))
+    return None
 
 
 def with_buy_at(refusal: InsufficientCredits, dashboard: str | None) -> InsufficientCredits:
