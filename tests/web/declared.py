@@ -5,6 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx2
 from jsonschema import Draft202012Validator
@@ -48,7 +49,9 @@ def operation_of(method: str, path: str) -> str | None:
 
 def hold_to_the_document(answer: httpx2.Response) -> str:
     """Fails when an answer is not as the document declares it. Returns the name of its operation."""
-    name = operation_of(answer.request.method, answer.request.url.path)
+    # An encoded slash is one of an id.
+    path = unquote(re.sub("%2f", "_", answer.request.url.raw_path.decode().partition("?")[0], flags=re.IGNORECASE))
+    name = operation_of(answer.request.method, path)
     assert name is not None, answer.request.url
     where = (name, answer.status_code, answer.text[:300])
     declared = OPERATIONS[name][2]["responses"].get(str(answer.status_code))

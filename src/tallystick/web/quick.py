@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
 from tallystick.domain.errors import TallystickError
-from tallystick.web.problems import MAX_BODY_BYTES, ProblemRoute, problem
+from tallystick.web.addresses import ExactRoute
+from tallystick.web.problems import MAX_BODY_BYTES, problem
 
 Body = TypeVar("Body", bound=BaseModel)
 _BEARER = "Bearer "
@@ -42,10 +43,10 @@ Answering = Callable[[Plain], Awaitable[Response | None]]
 """Answers a plain request, raises its refusal, or returns None for one that has to go the declared way."""
 
 
-def quick_route(answering: Answering) -> type[ProblemRoute]:
+def quick_route(answering: Answering) -> type[ExactRoute]:
     """A class of routes that let `answering` answer what is plain."""
 
-    class Quick(ProblemRoute):
+    class Quick(ExactRoute):
         async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
             read: list[Message] = []
             plain = await _plain(scope, receive, read) if scope["method"] == "POST" else None

@@ -25,7 +25,8 @@ from tallystick.domain.commands import (
 from tallystick.domain.errors import AccountExists, InsufficientCredits, InvalidInput, TallystickError
 from tallystick.ledger import Receipt
 from tallystick.service import Tallystick
-from tallystick.web.problems import ProblemRoute, status_of
+from tallystick.web.addresses import ExactRoute
+from tallystick.web.problems import status_of
 from tallystick.web.quick import Plain, json_answer, quick_route
 from tallystick.web.v1_access import Key, authorize
 from tallystick.web.v1_examples import ACCOUNT, HOLD, PAGE, SPEND
@@ -77,7 +78,7 @@ HoldNumber = Annotated[Number, Path(description="The hold's id.", examples=[HOLD
 def make_v1(credits: Tallystick) -> APIRouter:
     """The routes, for one Tallystick."""
     # What comes without a Content-Type is JSON too.
-    router = APIRouter(prefix="/v1", route_class=ProblemRoute, tags=["v1"], strict_content_type=False)
+    router = APIRouter(prefix="/v1", route_class=ExactRoute, tags=["v1"], strict_content_type=False)
     declared = partial(declare, credits)
     dashboard = None if credits.stripe is None else credits.stripe.base_url + "/dashboard"
 
