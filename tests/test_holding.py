@@ -1,11 +1,21 @@
 """`async with credits.hold(...)`, and the questions a library user asks of the past, on both databases."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from tallystick import InsufficientCredits, Plan, Tallystick
+from tallystick import (
+    InsufficientCredits,
+    InvalidAmount,
+    InvalidInput,
+    LedgerUnavailable,
+    Plan,
+    Tallystick,
+)
 from tallystick.domain.account import GrantKind
 from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, UnknownEntry
 from tallystick.holding import HoldClosed
@@ -97,6 +107,155 @@ async def test_s12_what_was_drawn_is_captured_when_the_stream_breaks_off(credits
             await hold.draw(4)
             raise RuntimeError
     assert await available(credits) == 21
+
+
+async def chunks(clock: FrozenClock, costs: list[Any], minutes: int = 0) -> AsyncIterator[Any]:
+    for cost in costs:
+        yield cost
+        clock.advance(minutes=minutes)
+
+
+async def test_s12_a_stream_that_takes_longer_than_its_hold_keeps_it_and_is_paid(
+    credits: Tallystick, clock: FrozenClock
+) -> None:
+    async with credits.hold("a", 10) as hold:
+        passed = [chunk async for chunk in hold.metered(chunks(clock, [1] * 9, minutes=7))]
+    assert (len(passed), hold.drawn, await available(credits)) == (9, 9, 16)
+
+
+async def test_s12_a_stream_whose_hold_has_run_out_stops_and_says_what_was_not_captured(
+    credits: Tallystick, clock: FrozenClock
+) -> None:
+    passed = []
+    with capture_logs() as logs, pytest.raises(HoldNotOpen):
+        async with credits.hold("a", 10) as hold:
+            async for chunk in hold.metered(chunks(clock, [2, 3, 4], minutes=20)):
+                passed.append(chunk)
+    assert (passed, hold.drawn, await available(credits)) == ([2], 1, 25)
+    assert [(log["event"], log["drawn"]) for log in logs if "hold" in log] == [("hold_left_open", 1)]
+
+
+async def test_s12_a_block_that_ends_after_its_hold_says_that_what_was_drawn_is_not_captured(
+    credits: Tallystick, clock: FrozenClock
+) -> None:
+    with pytest.raises(HoldNotOpen):
+        async with credits.hold("a", 10) as hold:
+            await hold.draw(3)
+            clock.advance(minutes=15)
+    async with credits.hold("a", 10):
+        # Nothing was drawn: that it is over is nothing to be told.
+        clock.advance(minutes=15)
+    assert await available(credits) == 25
+
+
+async def test_s12_what_cannot_be_captured_at_the_end_is_an_error_unless_there_is_one_already(
+    credits: Tallystick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(command: Any) -> Any:
+        raise LedgerUnavailable("It is gone.")
+
+    with pytest.raises(LedgerUnavailable):
+        async with credits.hold("a", 10) as hold:
+            await hold.draw(3)
+            monkeypatch.setattr(credits.ledger, "submit", gone)
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="model is down"):
+        async with credits.hold("a", 10) as hold:
+            await hold.draw(3)
+            monkeypatch.setattr(credits.ledger, "submit", gone)
+            raise RuntimeError("model is down")
+
+
+async def test_s7_s12_nothing_is_drawn_of_a_hold_whose_work_was_paid_for(
+    credits: Tallystick, clock: FrozenClock
+) -> None:
+    async with credits.hold("a", 10, key="request-1") as hold:
+        assert len([chunk async for chunk in hold.metered(chunks(clock, [1] * 4))]) == 4
+    with pytest.raises(HoldNotOpen):
+        async with credits.hold("a", 10, key="request-1") as hold:
+            await hold.draw(1)
+    # What was captured is told again.
+    async with credits.hold("a", 10, key="request-1") as hold:
+        assert (await hold.capture(4)).replayed
+    assert await available(credits) == 21
+
+
+async def test_s7_s12_work_that_died_goes_on_with_the_hold_that_it_had(
+    credits: Tallystick, clock: FrozenClock
+) -> None:
+    died = await credits.hold("a", 5, key="request-1").__aenter__()
+    await died.draw(14)
+    again = await credits.hold("a", 5, key="request-1").__aenter__()
+    assert (again.amount, again.drawn) == (14, 0)
+    await again.draw(12)
+    assert (again.amount, await available(credits)) == (14, 11)
+    # Other amounts than the first time are no conflict.
+    await again.draw(6)
+    await again.capture(18)
+    assert await available(credits) == 7
+
+
+@pytest.mark.parametrize("length", [240, 255])
+async def test_s12_a_hold_with_the_longest_key_is_extended_captured_and_released(
+    credits: Tallystick, length: int
+) -> None:
+    async with credits.hold("a", 5, key="k" * length) as hold:
+        await hold.extend(2, seconds=600)
+        await hold.capture(3)
+    async with credits.hold("a", 5, key="l" * length):
+        pass
+    assert await available(credits) == 22
+
+
+async def test_s12_a_hold_whose_placing_was_cancelled_is_released(credits: Tallystick) -> None:
+    async def work() -> None:
+        async with credits.hold("a", 5):
+            await asyncio.sleep(60)
+
+    for turns in range(12):
+        task = asyncio.create_task(work())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await credits.balance("a")).held == 0
+    # Also where the cancellation comes as the answer does.
+    for delay in range(8):
+        task = asyncio.create_task(work())
+        await asyncio.sleep(delay / 2_000)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await credits.balance("a")).held == 0
+
+
+async def test_s7_s12_an_extension_that_was_cut_off_does_not_stand_in_the_way_of_another(credits: Tallystick) -> None:
+    async with credits.hold("a", 5) as hold:
+        cut_off = asyncio.create_task(hold.extend(2))
+        await asyncio.sleep(0)
+        cut_off.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cut_off
+        await hold.extend(1)
+        await hold.capture(8)
+    assert await available(credits) == 17
+
+
+@pytest.mark.parametrize("cost", [None, "x", 1.0, True, -1])
+async def test_s1_a_chunk_costs_a_whole_number(credits: Tallystick, clock: FrozenClock, cost: object) -> None:
+    with pytest.raises(InvalidInput, match="whole number of credits"):
+        async with credits.hold("a", 10) as hold:
+            async for _ in hold.metered(chunks(clock, [2, cost]), cost=lambda chunk: chunk):
+                pass
+    assert await available(credits) == 23
+
+
+async def test_s1_only_a_whole_nothing_releases(credits: Tallystick) -> None:
+    async with credits.hold("a", 10) as hold:
+        for wrong in (0.0, False):
+            with pytest.raises(InvalidAmount):
+                await hold.capture(wrong)  # type: ignore[arg-type]
 
 
 async def test_s13_a_spend_is_reversed(credits: Tallystick) -> None:

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tallystick import InsufficientCredits, Plan, Tallystick
+from tallystick import HoldNotOpen, InsufficientCredits, Plan, Tallystick
 from tallystick.holding import Holding
 from tallystick.service import NotOpen
 from tallystick.sync import SyncTallystick
+from tests.conftest import FrozenClock
 
 
 @pytest.fixture
@@ -90,3 +91,18 @@ def test_it_says_when_it_is_not_open(tmp_path: object) -> None:
     credits = SyncTallystick(f"sqlite:///{tmp_path}/x.db", plans=[Plan("free", 25)])
     with pytest.raises(NotOpen):
         credits.balance("a")
+
+
+def test_s12_a_block_that_ends_after_its_hold_says_that_what_was_drawn_is_not_captured(
+    database_url: str, clock: FrozenClock
+) -> None:
+    with SyncTallystick(database_url, plans=[Plan("free", 25)], clock=clock) as credits:
+        credits.open_account("a")
+        with pytest.raises(HoldNotOpen), credits.hold("a", 10) as hold:
+            hold.draw(3)
+            clock.advance(minutes=15)
+        with pytest.raises(RuntimeError, match="model is down"), credits.hold("a", 10) as hold:
+            hold.draw(3)
+            clock.advance(minutes=15)
+            raise RuntimeError("model is down")
+        assert credits.balance("a").available == 25

@@ -1,20 +1,33 @@
 """One call for work of unknown cost: credits set aside while it runs, captured when its cost is known (S12)."""
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import suppress
-from datetime import datetime
-from typing import Self, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Self, TypeVar
 
 import structlog
 
-from tallystick.domain.account import Entry
 from tallystick.domain.amounts import require_credits
-from tallystick.domain.commands import HOLD_SECONDS, Capture, ExtendHold, KeyedCommand, PlaceHold, Release
-from tallystick.domain.errors import HoldNotOpen, InsufficientCredits, InvalidInput, TallystickError, Unavailable
+from tallystick.domain.commands import HOLD_SECONDS, Capture, ExtendHold, PlaceHold, Release
+from tallystick.domain.errors import (
+    HoldNotOpen,
+    InsufficientCredits,
+    InvalidInput,
+    TallystickError,
+    Unavailable,
+    shown,
+)
 from tallystick.ledger import Ledger, Receipt
 
 Chunk = TypeVar("Chunk")
+
+LONGEST_KEY = 255
+"""How many characters an idempotency key may have."""
+
+LONGEST_WAIT = 5.0
+"""For how many seconds a cancelled caller is kept, to release a hold that it was about to place."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +49,8 @@ class Holding:
 
     Left without a capture it is released; with credits drawn through `draw` or `metered` it captures those,
     also when the block fails, because the work they paid for was delivered. A process that dies leaves a
-    hold that runs out by itself. `key` names the work: repeating it with the same key finds the same hold.
+    hold that runs out by itself. `key` names the work: repeating it with the same key finds the same hold, and
+    nothing can be drawn of one that was captured or released.
     """
 
     def __init__(
@@ -56,6 +70,7 @@ class Holding:
         )
         self._extensions = 0
         self._open = False
+        self._is_over = False
         self.account_id = account_id
         self.id = 0
         self.amount = 0
@@ -64,21 +79,31 @@ class Holding:
         self.expires_at: datetime | None = None
 
     async def __aenter__(self) -> Self:
-        entry = await self._submit(self._place)
-        self.id, self.amount, self.expires_at = entry.seq, self._place.amount, entry.hold_until
+        try:
+            receipt = await self._ledger.submit(self._place)
+        except asyncio.CancelledError:
+            await _done_all_the_same(self._unplace())
+            raise
+        self.id = receipt.entry.seq
+        await self._know(receipt, self._place.amount)
         self._open = True
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self._open:
             return
         try:
-            # A hold whose deadline has passed has been released already.
-            with suppress(HoldNotOpen):
-                await self.capture(self.drawn)
-        except Unavailable as error:
-            # What happened in the block matters more to the caller; the hold runs out by itself.
-            log.warning("hold_left_open", account=self.account_id, hold=self.id, reason=error.message)
+            await self.capture(self.drawn)
+        except (Unavailable, HoldNotOpen) as error:
+            if self.drawn == 0 and isinstance(error, HoldNotOpen):
+                # A hold whose deadline has passed has been released already.
+                return
+            # What happened in the block matters more to the caller. With nothing drawn the hold runs out by itself.
+            log.warning(
+                "hold_left_open", account=self.account_id, hold=self.id, drawn=self.drawn, reason=error.message
+            )
+            if kind is None and self.drawn:
+                raise
 
     async def capture(self, amount: int) -> Receipt:
         """Consume `amount` credits, as many as are held plus what is available, and release the rest.
@@ -87,9 +112,9 @@ class Holding:
         """
         if not self._open:
             raise HoldClosed
-        if amount == 0 and not isinstance(amount, bool):
+        if type(amount) is int and amount == 0:
             return await self.release()
-        key = f"{self._key}:capture:{require_credits(amount)}"
+        key = self._derived(f"capture:{require_credits(amount)}")
         receipt = await self._ledger.submit(Capture(account_id=self.account_id, key=key, hold=self.id, amount=amount))
         self._open = False
         return receipt
@@ -99,7 +124,7 @@ class Holding:
         if not self._open:
             raise HoldClosed
         receipt = await self._ledger.submit(
-            Release(account_id=self.account_id, key=f"{self._key}:release", hold=self.id)
+            Release(account_id=self.account_id, key=self._derived("release"), hold=self.id)
         )
         self._open = False
         return receipt
@@ -111,32 +136,38 @@ class Holding:
         """
         if not self._open:
             raise HoldClosed
+        # What is asked for is part of the key: one that was cut off, or an earlier run of the same work, may have
+        # asked for something else.
         command = ExtendHold(
             account_id=self.account_id,
-            key=f"{self._key}:extend:{self._extensions + 1}",
+            key=self._derived(f"extend:{self._extensions + 1}:{amount or 0}:{seconds or 0}"),
             hold=self.id,
             amount=amount,
             seconds=seconds,
         )
-        entry = await self._submit(command)
+        receipt = await self._ledger.submit(command)
         self._extensions += 1
-        self.amount += amount or 0
-        self.expires_at = entry.hold_until
+        await self._know(receipt, self.amount + (amount or 0))
 
     async def draw(self, amount: int) -> None:
         """Note that `amount` credits of work are about to be delivered, setting more aside when it takes that.
 
-        More is set aside in steps as large as the hold was at first, or as far as the account goes. Raises
-        InsufficientCredits when the account is empty; what was drawn before is captured all the same.
+        More is set aside in steps as large as the hold was at first, or as far as the account goes, and the hold lasts
+        longer when half of its time has passed. Raises InsufficientCredits when the account is empty; what was drawn
+        before is captured all the same. Raises HoldNotOpen once the hold has run out, or when its work was paid for
+        before: then nothing is to be delivered, and what was `drawn` since it was placed is not captured.
         """
         if not self._open:
             raise HoldClosed
         missing = self.drawn + require_credits(amount) - self.amount
+        seconds = self._place.seconds if self._is_half_over() else None
         if missing > 0:
             try:
-                await self.extend(max(missing, self._place.amount))
+                await self.extend(max(missing, self._place.amount), seconds=seconds)
             except InsufficientCredits:
-                await self.extend(missing)
+                await self.extend(missing, seconds=seconds)
+        elif seconds is not None:
+            await self.extend(seconds=seconds)
         self.drawn += amount
 
     async def metered(
@@ -149,9 +180,7 @@ class Holding:
         source = aiter(stream)
         try:
             async for chunk in source:
-                price = cost(chunk)
-                if price < 0:
-                    raise InvalidInput(f"A chunk cannot cost {price} credits.")
+                price = require_price(cost(chunk))
                 if price:
                     try:
                         await self.draw(price)
@@ -164,5 +193,51 @@ class Holding:
             if close is not None:
                 await close()
 
-    async def _submit(self, command: KeyedCommand) -> Entry:
-        return (await self._ledger.submit(command)).entry
+    async def _know(self, receipt: Receipt, amount: int) -> None:
+        """Note what is held, and until when, after an entry of the hold."""
+        self.amount, self.expires_at = amount, receipt.entry.hold_until
+        if receipt.replayed:
+            # More may have happened to it since, by an earlier run of the same work.
+            account = await self._ledger.account(self.account_id)
+            hold = next((hold for hold in account.holds if hold.id == self.id), None)
+            self._is_over = hold is None
+            self.amount, self.expires_at = (0, None) if hold is None else (hold.amount, hold.expires_at)
+
+    def _is_half_over(self) -> bool:
+        if self._is_over or self.expires_at is None:
+            raise HoldNotOpen(self.id)
+        return self._ledger.now() >= self.expires_at - timedelta(seconds=self._place.seconds) / 2
+
+    async def _unplace(self) -> None:
+        """Release the hold of which it is not known whether it was placed."""
+        self.id = (await self._ledger.submit(self._place)).entry.seq
+        await self._ledger.submit(Release(account_id=self.account_id, key=self._derived("release"), hold=self.id))
+
+    def _derived(self, what: str) -> str:
+        """A key of this hold's own, however long the one is that the caller gave."""
+        whole = f"{self._key}:{what}"
+        return whole if len(whole) <= LONGEST_KEY else f"{sha256(self._key.encode()).hexdigest()}:{what}"
+
+
+def require_price(cost: object) -> int:
+    """What a chunk of a stream costs, checked. Raises InvalidInput."""
+    if isinstance(cost, bool) or not isinstance(cost, int) or cost < 0:
+        raise InvalidInput(
+            f"A chunk costs a whole number of credits, 0 or more, not {shown(cost)}. It was not passed on; what was "
+            "drawn before is captured."
+        )
+    return cost
+
+
+async def _done_all_the_same(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` though the task is cancelled: wait a little for it, and let it go on if it is cancelled once more."""
+    task = asyncio.create_task(work)
+    _LATE.add(task)
+    task.add_done_callback(_LATE.discard)
+    await asyncio.wait({task}, timeout=LONGEST_WAIT)
+    if task.done() and not task.cancelled() and isinstance(error := task.exception(), TallystickError):
+        log.warning("hold_left_open", reason=error.message)
+
+
+_LATE: set[asyncio.Task[None]] = set()
+"""Tasks that nobody waits for any more; asyncio itself may forget them."""

@@ -22,9 +22,9 @@ from tallystick.database.engine import Database
 from tallystick.domain.account import Entry, GrantKind
 from tallystick.domain.catalogue import Pack, Plan
 from tallystick.domain.commands import HOLD_SECONDS
-from tallystick.domain.errors import InsufficientCredits, InvalidInput
+from tallystick.domain.errors import InsufficientCredits
 from tallystick.domain.explain import Explanation
-from tallystick.holding import Chunk, Holding
+from tallystick.holding import Chunk, Holding, require_price
 from tallystick.ledger import Ledger, Receipt
 from tallystick.loop_thread import LoopThread
 from tallystick.service import NotOpen, Tallystick
@@ -108,9 +108,7 @@ class SyncHolding:
         source = iter(stream)
         try:
             for chunk in source:
-                price = cost(chunk)
-                if price < 0:
-                    raise InvalidInput(f"A chunk cannot cost {price} credits.")
+                price = require_price(cost(chunk))
                 if price:
                     try:
                         self.draw(price)
@@ -264,12 +262,19 @@ class SyncTallystick:
         self.run(holding.__aenter__())
         try:
             yield SyncHolding(holding, self)
-        finally:
-            try:
-                self.run(holding.__aexit__())
-            except NotOpen as error:
-                # As in Holding: what happened in the block matters more, and the hold runs out by itself.
-                log.warning("hold_left_open", account=account_id, hold=holding.id, reason=error.message)
+        except BaseException as error:
+            self._leave(holding, type(error))
+            raise
+        self._leave(holding, None)
+
+    def _leave(self, holding: Holding, kind: type[BaseException] | None) -> None:
+        try:
+            self.run(holding.__aexit__(kind))
+        except NotOpen as error:
+            # As in Holding: what happened in the block matters more, and a hold runs out by itself.
+            log.warning("hold_left_open", account=holding.account_id, hold=holding.id, reason=error.message)
+            if kind is None and holding.drawn:
+                raise
 
     def grant(
         self,

@@ -53,6 +53,10 @@ class Ledger:
         await self._lanes.close()
         await self.store.close()
 
+    def now(self) -> datetime:
+        """What time it is for this ledger."""
+        return self._clock()
+
     async def submit(self, command: KeyedCommand) -> Receipt:
         """Carry out `command`. Returns once it is durable (S8).
 
