@@ -199,6 +199,26 @@ async def test_s17_s27_resumed_within_its_month_the_rest_of_the_new_one_follows(
     await life.shows("pro", 500 * 12 // 28 + 1_500 * 10 // 28, "active")
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_s17_s27_an_upgrade_that_is_billed_with_the_next_invoice_counts_from_when_it_was_made(
+    life: Life, late: bool
+) -> None:
+    await life.subscribe()
+    await life.pass_until(2026, 2, 10)
+    item = life.newest()["items"]["data"][0]["id"]
+    await life.stripe.v1.subscriptions.update_async(
+        life.newest()["id"], {"items": [{"id": item, "price": PRO}], "proration_behavior": "create_prorations"}
+    )
+    if not late:
+        await life.deliver()
+    await life.pass_until(2026, 2, 20, deliver=not late)
+    await life.deliver()
+    # 18 days of 28 were left, whenever it is heard.
+    await life.shows("pro", 500 + 1_500 * 18 // 28, "active")
+    await life.pass_until(2026, 3, 2)
+    await life.shows("pro", 2_000, "active")
+
+
 async def test_s15_while_its_billing_is_paused_nothing_new_opens(life: Life) -> None:
     await life.subscribe()
     await life.update(pause_collection={"behavior": "void"})

@@ -4,10 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from tallystick.billing.customers import Customers
-from tallystick.billing.reading import Invoice, Schedule, read_invoice, read_schedule
+from tallystick.billing.reading import (
+    Invoice,
+    Line,
+    Schedule,
+    read_invoice,
+    read_schedule,
+    read_waiting,
+    subscription_of,
+)
 from tallystick.billing.rests import RESTING, Rest, gone_on_by, rests_of
 from tallystick.billing.seen import seen_at_stripe
-from tallystick.billing.story import LIVE, Prices, Story, carried_plan, next_change, plans_billed, tell
+from tallystick.billing.story import GOOD, LIVE, Prices, Story, carried_plan, next_change, plans_billed, tell
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscription_table import ENDED, Subscription, SubscriptionTable
 from tallystick.billing.told import instant
@@ -72,9 +80,15 @@ class Looks:
             # It has gone on. Where that was not paid for, the event that tells it says since when; until then that rest
             # is as good as unheard.
             rests = tuple(rest for rest in rests if rest.ended is not None)
+        now = self._clock()
+        billed = tell(account_id, status, invoices, (), prices, now, ended, rests).plans
+        # What waits for the next invoice may say since when the plan is another one than was billed (S17).
+        changed = status in GOOD and bool(billed) and billed[-1][1] != plan.name
+        waiting = await self._waiting(fetched) if changed else []
+        story = tell(account_id, status, invoices, waiting, prices, now, ended, rests, plan)
         return Look(
             seen=seen_at_stripe(fetched, item, account_id, plan, price, planned, change),
-            story=tell(account_id, status, invoices, (), prices, self._clock(), ended, rests, plan),
+            story=story,
             rests=rests,
             ever_rested=bool(turns),
             was_paid=any(each.status == "paid" for each in invoices),
@@ -84,6 +98,10 @@ class Looks:
             ),
             invoices=frozenset(invoice.id for invoice in invoices),
         )
+
+    async def _waiting(self, fetched: dict[str, Any]) -> list[Line]:
+        items = await self._api.waiting_items_of(fetched["customer"])
+        return [read_waiting(item) for item in items if subscription_of(item) == fetched["id"]]
 
     async def _planned(self, fetched: dict[str, Any]) -> Schedule | None:
         """What the schedule of a subscription plans, if it has one."""
