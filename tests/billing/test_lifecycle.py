@@ -219,6 +219,15 @@ async def test_s17_s27_an_upgrade_that_is_billed_with_the_next_invoice_counts_fr
     await life.shows("pro", 2_000, "active")
 
 
+async def test_s17_a_key_that_may_not_read_what_waits_counts_an_upgrade_from_when_it_is_heard(life: Life) -> None:
+    await life.subscribe()
+    life.sandbox.outages.fail("forbidden", path="/v1/invoiceitems", times=None)
+    await life.pass_until(2026, 2, 10)
+    item = life.newest()["items"]["data"][0]["id"]
+    await life.update(items=[{"id": item, "price": PRO}], proration_behavior="create_prorations")
+    await life.shows("pro", 500 + 1_500 * 18 // 28, "active")
+
+
 async def test_s15_while_its_billing_is_paused_nothing_new_opens(life: Life) -> None:
     await life.subscribe()
     await life.update(pause_collection={"behavior": "void"})
