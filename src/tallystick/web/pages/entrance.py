@@ -4,19 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
-from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from tallystick.domain.errors import InvalidInput
+from tallystick.web.attempts import RETRY_AFTER, Attempts
 from tallystick.web.context import Site, TheSite, Visitor
 from tallystick.web.problems import GuardedRoute
 from tallystick.web.sessions import COOKIE
 from tallystick.web.users import SHORTEST_PASSWORD, normalise
-
-PER_EMAIL = parse("10 per 5 minutes")
-PER_CLIENT = parse("50 per 5 minutes")
-RETRY_AFTER = 300
 
 # PostgreSQL cannot look up a NUL.
 Field = Annotated[str, Form(max_length=1000, pattern="^[^\\x00]*$")]
@@ -25,11 +19,10 @@ Field = Annotated[str, Form(max_length=1000, pattern="^[^\\x00]*$")]
 def make_entrance() -> APIRouter:
     """The routes, with a count of attempts of their own."""
     router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
-    limiter = MovingWindowRateLimiter(MemoryStorage())
+    attempts = Attempts()
 
     def too_many(request: Request, email: str) -> bool:
-        client = request.client.host if request.client else "unknown"
-        return not (limiter.hit(PER_EMAIL, "email", normalise(email)) and limiter.hit(PER_CLIENT, "client", client))
+        return attempts.too_many(request.client.host if request.client else "unknown", normalise(email))
 
     @router.get("/")
     async def home(user: Visitor) -> Response:
