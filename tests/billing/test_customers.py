@@ -122,9 +122,10 @@ async def test_a_customer_that_becomes_ours_brings_its_subscription(shop: Shop) 
     assert (account.plan, account.monthly) == ("plus", 500)
 
 
-async def test_a_customer_whose_metadata_names_no_account_of_ours_changes_nothing(shop: Shop) -> None:
+@pytest.mark.parametrize("named", ["nobody", "no id at all"])
+async def test_a_customer_whose_metadata_names_no_account_of_ours_changes_nothing(shop: Shop, named: str) -> None:
     await shop.open(plan="free")
-    await subscribe_double(shop, account_id="nobody")
+    await subscribe_double(shop, account_id=named)
     await shop.deliver()
     assert (await shop.account()).plan == "free"
     assert all(event.status != "parked" for event in await shop.billing.latest_events(50))

@@ -188,6 +188,21 @@ def test_what_the_ledger_refuses_is_told_with_exit_code_1(ledger: Path, words: l
     assert complaint in " ".join(answer.stderr.split())
 
 
+@pytest.mark.parametrize("entries", ["-1", "99999999999999999999"])
+def test_a_number_of_entries_that_cannot_be_shown_is_told_so(ledger: Path, entries: str) -> None:
+    answer = tallystick(ledger, "credits", "show", "acme", "--entries", entries)
+    assert answer.returncode == 2
+    assert "--entries" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("words", [["credits", "show"], ["verify"]])
+def test_an_id_that_no_account_can_have_is_told_so(ledger: Path, words: list[str]) -> None:
+    answer = tallystick(ledger, *words, "\udcff")
+    assert answer.returncode == 1
+    assert "account id must be 1 to 255 visible ASCII characters" in " ".join(answer.stderr.split())
+
+
 def test_verify_proves_the_ledger_and_shows_what_is_off(ledger: Path) -> None:
     clean = tallystick(ledger, "verify")
     assert (clean.returncode, "every number is proven" in clean.stdout) == (0, True)

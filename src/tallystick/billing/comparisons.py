@@ -27,6 +27,7 @@ from tallystick.billing.subscription_table import Subscription, SubscriptionTabl
 from tallystick.billing.subscriptions import Subscriptions
 from tallystick.billing.webhooks import VerifiedEvent
 from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.errors import InvalidInput
 from tallystick.ledger import Ledger
 
 CALLS_PER_SECOND = 10
@@ -176,7 +177,11 @@ class Comparisons:
         account_id = difference.account_id
         if difference.is_safe or account_id is None:
             return False
-        return await self._ledger.entry_by_key(account_id, difference.decision_key) is not None
+        try:
+            return await self._ledger.entry_by_key(account_id, difference.decision_key) is not None
+        # What the metadata at Stripe names may be no id at all.
+        except InvalidInput:
+            return False
 
     async def _went_back(self, difference: Difference, session: dict[str, Any], report: Report) -> bool:
         """Whether all of the money that a difference is about was given back, so that no credits are owed for it."""

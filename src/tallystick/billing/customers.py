@@ -11,7 +11,7 @@ from tallystick.billing.stripe_api import StripeApi
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
 from tallystick.database.tables import customers, other_customers
-from tallystick.domain.errors import UnknownAccount
+from tallystick.domain.errors import InvalidInput, UnknownAccount
 from tallystick.ledger import Ledger
 
 log = structlog.get_logger(__name__)
@@ -141,7 +141,8 @@ class Customers:
     async def _is_account(self, account_id: str) -> bool:
         try:
             await self._ledger.account(account_id)
-        except UnknownAccount:
+        # What was written at Stripe by hand may be no id at all.
+        except (UnknownAccount, InvalidInput):
             return False
         return True
 

@@ -18,7 +18,7 @@ from tallystick.clock import system_clock
 from tallystick.config import environment, load_ledger_settings
 from tallystick.database.schema import require_current
 from tallystick.domain.account import Account, Entry, GrantKind
-from tallystick.domain.commands import GrantBonus, KeyedCommand, Remove, Spend, require_identifier
+from tallystick.domain.commands import GrantBonus, KeyedCommand, Remove, Spend
 from tallystick.domain.errors import InvalidInput
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
@@ -38,9 +38,9 @@ async def open_ledger() -> AsyncIterator[Ledger]:
 
 
 async def show(account_id: str, *, entries: int, as_json: bool) -> None:
-    """Print balances and the latest entries. Raises UnknownAccount."""
+    """Print balances and the latest entries. Raises UnknownAccount, InvalidInput."""
     async with open_ledger() as ledger:
-        account = await ledger.account(require_identifier(account_id, "account id"))
+        account = await ledger.account(account_id)
         latest = await ledger.entries(account_id, limit=entries)
     if as_json:
         print_json({**_balances(account), "entries": [_plain(entry) for entry in latest]})

@@ -28,6 +28,7 @@ from tallystick.cli import (
 )
 from tallystick.cli.running import exits_cleanly
 from tallystick.cli.since import read_since, since_option
+from tallystick.domain.account import LAST_ENTRY
 
 app = typer.Typer(
     name="tallystick",
@@ -277,7 +278,7 @@ def keys_revoke(id: Annotated[str, typer.Argument(metavar="KEY", help="The key's
 @exits_cleanly
 def credits_show(
     account: Account,
-    entries: Annotated[int, typer.Option(help="How many of the latest entries to show.")] = 10,
+    entries: Annotated[int, typer.Option(min=0, max=LAST_ENTRY, help="How many of the latest entries to show.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Show an account's balances and its latest entries."""

@@ -36,11 +36,17 @@ def require_identifier(value: object, name: str) -> str:
     return value
 
 
-def _require_number(value: object, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LAST_ENTRY:
+def require_number(value: object, name: str, least: int = 1) -> int:
+    """Return `value` if it is a whole number from `least` to the last that a database can count to.
+
+    Raises InvalidInput.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LAST_ENTRY:
         raise InvalidInput(
-            f"{name} must be a whole number from 1, not {shown(value)}. Nothing was changed.", name=name
+            f"{name} must be a whole number from {least} to {LAST_ENTRY:,}, not {shown(value)}. Nothing was changed.",
+            name=name,
         )
+    return value
 
 
 def _require_hold_seconds(value: object) -> None:
@@ -269,7 +275,7 @@ class Reverse(_Keyed):
 
     def __post_init__(self) -> None:
         self._check()
-        _require_number(self.entry, "entry")
+        require_number(self.entry, "entry")
         require_text(self.reason, "reason")
 
 
@@ -302,7 +308,7 @@ class ExtendHold(_Keyed):
 
     def __post_init__(self) -> None:
         self._check()
-        _require_number(self.hold, "hold")
+        require_number(self.hold, "hold")
         if self.amount is None and self.seconds is None:
             raise InvalidInput("Extend a hold by an amount, by seconds, or by both. Nothing was changed.")
         if self.amount is not None:
@@ -320,7 +326,7 @@ class Capture(_Keyed):
 
     def __post_init__(self) -> None:
         self._check()
-        _require_number(self.hold, "hold")
+        require_number(self.hold, "hold")
         require_credits(self.amount)
 
 
@@ -333,7 +339,7 @@ class Release(_Keyed):
 
     def __post_init__(self) -> None:
         self._check()
-        _require_number(self.hold, "hold")
+        require_number(self.hold, "hold")
         require_text(self.reason, "reason")
 
 
@@ -369,10 +375,10 @@ class ClawBack(_Keyed):
 
     def __post_init__(self) -> None:
         self._check()
-        _require_number(self.grant, "grant")
+        require_number(self.grant, "grant")
         if self.total != 0 or isinstance(self.total, bool):
             require_credits(self.total, "total")
-        _require_number(self.version, "version")
+        require_number(self.version, "version")
         require_text(self.reason, "reason")
         _require_reference(self.reference)
 

@@ -10,7 +10,7 @@ from tallystick.database.turns import Turns
 from tallystick.database.urls import parse_url
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
-from tallystick.domain.commands import KeyedCommand, Settle
+from tallystick.domain.commands import KeyedCommand, Settle, require_identifier, require_number
 from tallystick.domain.errors import EntryArchived, TallystickError, UnknownAccount, UnknownEntry
 from tallystick.domain.explain import Explanation, explain
 from tallystick.domain.record import blank
@@ -79,30 +79,37 @@ class Ledger:
         return outcomes
 
     async def account(self, account_id: str) -> Account:
-        """The account as it is now, with what time has done applied (S14). Raises UnknownAccount."""
-        account = await self.store.account(account_id)
-        if account is None:
-            raise UnknownAccount(account_id)
-        return settle(account, self._clock(), self._catalogue).account
+        """The account as it is now, with what time has done applied (S14). Raises UnknownAccount, InvalidInput."""
+        return settle(await self._written(account_id), self._clock(), self._catalogue).account
 
     async def entries(
         self, account_id: str, *, before: int | None = None, limit: int = 50, kind: EntryKind | None = None
     ) -> list[Entry]:
-        """Entries of the account, newest first, of one `kind` and below number `before` if these are given."""
-        return await self.store.entries(account_id, before, limit, kind)
+        """Entries of the account, newest first, of one `kind` and below number `before` if these are given.
+
+        Raises UnknownAccount, and InvalidInput for a `before` that is no number of an entry or a `limit` below 0.
+        """
+        require_identifier(account_id, "account id")
+        require_number(limit, "limit", 0)
+        if before is not None:
+            require_number(before, "before")
+        found = await self.store.entries(account_id, before, limit, kind)
+        if not found:
+            await self._written(account_id)
+        return found
 
     async def entry_by_key(self, account_id: str, key: str) -> Entry | None:
-        """The entry that carries an idempotency key, or None."""
+        """The entry that carries an idempotency key, or None. Raises InvalidInput."""
+        require_identifier(account_id, "account id")
+        require_identifier(key, "idempotency key")
         return await self.store.entry_by_key(account_id, key)
 
     async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
         """The last entry that counted at `instant`, written down or not, or None.
 
-        Raises UnknownAccount, and EntryArchived when that entry is in the archive.
+        Raises UnknownAccount, InvalidInput, and EntryArchived when that entry is in the archive.
         """
-        account = await self.store.account(account_id)
-        if account is None:
-            raise UnknownAccount(account_id)
+        account = await self._written(account_id)
         due = settle(account, min(instant, self._clock()), self._catalogue).entries
         if due:
             return due[-1]
@@ -116,7 +123,7 @@ class Ledger:
     async def entries_up_to(self, account_id: str, seq: int) -> list[Entry]:
         """The account's entries from the first to number `seq`, in order.
 
-        Raises UnknownEntry, and EntryArchived when some of them are in the archive.
+        Raises UnknownEntry, UnknownAccount, InvalidInput, and EntryArchived when some of them are in the archive.
         """
         begins, found = await self._from_the_archive_on(account_id, seq)
         if begins.seq:
@@ -124,7 +131,10 @@ class Ledger:
         return found
 
     async def explain(self, account_id: str, seq: int) -> Explanation:
-        """Why entry number `seq` says what it says. Raises UnknownEntry, and EntryArchived."""
+        """Why entry number `seq` says what it says.
+
+        Raises UnknownEntry, UnknownAccount, InvalidInput, and EntryArchived.
+        """
         begins, history = await self._from_the_archive_on(account_id, seq)
         made = [lot.grant_id for lot in history[-1].lots if lot.grant_id <= begins.seq]
         older = [await self.store.entries(account_id, number + 1, 1) for number in made]
@@ -132,16 +142,26 @@ class Ledger:
 
     async def _from_the_archive_on(self, account_id: str, seq: int) -> tuple[Account, list[Entry]]:
         """The account after what is in the archive, and its entries from there to number `seq`, in order."""
+        require_identifier(account_id, "account id")
+        require_number(seq, "the number of an entry")
         checkpoint = await self.store.checkpoint(account_id)
         begins = blank(account_id)
         if checkpoint is not None and checkpoint.checkpoint is not None:
             begins = checkpoint.checkpoint.state
-        if 1 <= seq <= begins.seq:
+        if seq <= begins.seq:
             raise EntryArchived(account_id, seq, begins.seq)
-        found = await self.store.entries(account_id, seq + 1, seq - begins.seq) if seq >= 1 else []
+        is_there = seq <= (await self._written(account_id)).seq
+        found = await self.store.entries(account_id, seq + 1, seq - begins.seq) if is_there else []
         if not found or found[0].seq != seq:
             raise UnknownEntry(account_id, seq)
         return begins, found[::-1]
+
+    async def _written(self, account_id: str) -> Account:
+        """The account as it is written, not settled to now. Raises UnknownAccount, InvalidInput."""
+        account = await self.store.account(require_identifier(account_id, "account id"))
+        if account is None:
+            raise UnknownAccount(account_id)
+        return account
 
     async def sweep(self) -> int:
         """Write down what time has done to accounts that nobody touches (S14). Returns how many there were."""

@@ -6,6 +6,7 @@ Works over a running system: an account and its entries are read as of one insta
 from dataclasses import dataclass, fields
 
 from tallystick.domain.account import Account
+from tallystick.domain.commands import require_identifier
 from tallystick.domain.replay import LedgerMismatch
 from tallystick.ledger.ledger import Ledger
 
@@ -25,8 +26,10 @@ async def verify(ledger: Ledger, account_id: str | None = None, *, only_new: boo
     """Prove one account, or all of them when `account_id` is None.
 
     `only_new` goes on from the last proof of each account instead of from its first entry: enough as long as
-    nobody could change what was written before.
+    nobody could change what was written before. Raises InvalidInput for an `account_id` that no account can have.
     """
+    if account_id is not None:
+        require_identifier(account_id, "account id")
     accounts = entries = 0
     differences: list[str] = []
     after = ""
