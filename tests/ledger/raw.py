@@ -33,3 +33,16 @@ async def execute(url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def tampered(url: str, statement: str) -> None:
+    """Change what the database does not let anybody change: as its owner, with the guards taken off."""
+    parsed = parse_url(url)
+    if parsed.dialect == "sqlite":
+        with sqlite3.connect(parsed.native) as connection:
+            connection.execute("DROP TRIGGER IF EXISTS entries_no_update")
+            connection.execute(statement)
+        return
+    connection: Any = await asyncpg.connect(parsed.native)
+    await connection.execute(f"SET session_replication_role = replica; {statement}")
+    await connection.close()

@@ -13,7 +13,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tallystick.database.urls import parse_url
 from tallystick.domain.account import EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import (
@@ -42,7 +41,7 @@ from tallystick.ledger.archiving import Archived, archive
 from tallystick.ledger.verify import verify
 from tallystick.ledger.verify_archive import verify_archive
 from tests.conftest import FrozenClock
-from tests.ledger.raw import execute
+from tests.ledger.raw import execute, tampered
 
 SPENDS = 60
 DAYS = 200
@@ -242,6 +241,22 @@ async def test_only_what_is_old_and_adds_up_goes(
     assert (await ledger.account("a")).archived == 0
 
 
+async def test_what_cannot_be_read_is_told_of_its_account_and_the_others_go(
+    ledger: Ledger, old: dict[str, Receipt], tmp_path: Path, database_url: str
+) -> None:
+    await tampered(database_url, "UPDATE entries SET detail = '{\"lots\":[1]}' WHERE account_id = 'a' AND seq = 20")
+    done = await archived(ledger, tmp_path)
+    assert (done.accounts, len(done.differences)) == (1, 1)
+    assert "Account a, entry 20: it cannot be read" in done.differences[0]
+    await execute(database_url, "UPDATE accounts SET state = 'x' WHERE id = 'b'")
+    found = await verify_archive(ledger, tmp_path)
+    assert found.accounts == 2
+    assert [difference.partition(" (")[0] for difference in found.differences] == [
+        "Account a, entry 20: it cannot be read",
+        "Account b: its row cannot be read",
+    ]
+
+
 async def test_s4_the_database_lets_only_go_what_is_in_the_archive(
     ledger: Ledger, old: dict[str, Receipt], tmp_path: Path, database_url: str
 ) -> None:
@@ -401,16 +416,3 @@ async def test_s8_a_run_that_is_killed_has_happened_or_not_step_by_step(
     for receipt in receipts:
         command = spend(receipt.entry.account_id, int((receipt.entry.key or "").partition("-")[2]))
         assert await ledger.submit(command) == Receipt(receipt.entry, replayed=True)
-
-
-async def tampered(url: str, statement: str) -> None:
-    """Change what the database does not let anybody change: as its owner, with the guards taken off."""
-    parsed = parse_url(url)
-    if parsed.dialect == "sqlite":
-        with sqlite3.connect(parsed.native) as connection:
-            connection.execute("DROP TRIGGER entries_no_update")
-            connection.execute(statement)
-        return
-    connection = await asyncpg.connect(parsed.native)
-    await connection.execute(f"SET session_replication_role = replica; {statement}")
-    await connection.close()

@@ -22,7 +22,7 @@ from tallystick.ledger.batch import Outcome, Settled
 from tallystick.ledger.lanes import Lane
 from tallystick.ledger.verify import Verification, verify
 from tests.conftest import FrozenClock
-from tests.ledger.raw import execute, fetch
+from tests.ledger.raw import execute, fetch, tampered
 
 
 async def opened(ledger: Ledger, account_id: str = "acme", bonus: int = 0) -> None:
@@ -275,6 +275,53 @@ async def test_verify_names_what_somebody_changed_behind_the_ledgers_back(ledger
     assert result.differences == ["Account acme: bonus is 500, its entries say 200."]
     await execute(database_url, "DELETE FROM accounts WHERE id = 'other'")
     assert "Account other has no row in accounts." in (await verify(ledger)).differences
+
+
+@pytest.mark.parametrize(
+    ("statement", "complaint"),
+    [
+        ("UPDATE entries SET detail = '[]'", "Account acme, entry 2: it cannot be read"),
+        ("UPDATE entries SET detail = '{\"lots\":[[1]]}'", "Account acme, entry 2: it cannot be read"),
+        (
+            'UPDATE entries SET detail = \'{"grant":[1,"no kind",1,1,1,1]}\'',
+            "Account acme, entry 2: it cannot be read",
+        ),
+        ("UPDATE entries SET kind = 'nothing'", "Account acme, entry 2: it cannot be read"),
+        ("UPDATE accounts SET state = 'no JSON'", "Account acme: its row cannot be read"),
+        ("UPDATE accounts SET state = '{}'", "Account acme: its row cannot be read"),
+        ("UPDATE proofs SET account = 'no JSON'", "Account acme: its last proof cannot be read"),
+    ],
+)
+async def test_verify_tells_what_cannot_be_read_of_its_account_and_proves_the_others(
+    ledger: Ledger, database_url: str, statement: str, complaint: str
+) -> None:
+    await opened(ledger, bonus=200)
+    await opened(ledger, "other")
+    await verify(ledger)
+    of_acme = {
+        "entries": "account_id = 'acme' AND seq = 2",
+        "accounts": "id = 'acme'",
+        "proofs": "account_id = 'acme'",
+    }
+    table = statement.split()[1]
+    await tampered(database_url, f"{statement} WHERE {of_acme[table]}")
+    result = await verify(ledger, only_new=table == "proofs")
+    assert [difference.partition(" (")[0] for difference in result.differences] == [complaint]
+    assert result.accounts == 2
+    assert (await verify(ledger, "other")).differences == []
+
+
+async def test_verify_tells_a_detail_that_is_no_json(
+    sqlite_url: str, catalogue: Catalogue, clock: FrozenClock
+) -> None:
+    """On PostgreSQL the column takes nothing else."""
+    ledger = await Ledger.open(sqlite_url, catalogue, clock)
+    await opened(ledger, bonus=200)
+    for change in ("detail = '{'", "effective_at = 'yesterday'"):
+        await tampered(sqlite_url, f"UPDATE entries SET {change} WHERE seq = 2")
+        (difference,) = (await verify(ledger)).differences
+        assert difference.startswith("Account acme, entry 2: it cannot be read (")
+    await ledger.close()
 
 
 async def test_verify_goes_on_from_the_last_proof_when_only_what_is_new_is_asked_for(

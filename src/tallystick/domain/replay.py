@@ -13,7 +13,7 @@ _DERIVED = ("seq", "amount", "monthly", "bonus", "held", "debt", "owed")
 
 
 class LedgerMismatch(TallystickError):
-    """An entry does not follow from the entries before it."""
+    """An entry does not follow from the entries before it, or what is written cannot be read at all."""
 
     code = "ledger_mismatch"
 

@@ -27,6 +27,7 @@ from tallystick.domain.account import (
 )
 from tallystick.domain.periods import Period
 from tallystick.domain.record import first_deadline
+from tallystick.domain.replay import LedgerMismatch
 
 ACCOUNT_COLUMNS = (
     "id",
@@ -55,6 +56,8 @@ ENTRY_COLUMNS = (
     "reverses",
     "detail",
 )
+# What reading raises where a row says something that was never written.
+_DAMAGED = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 _GRANT_KINDS = {kind.value: kind for kind in GrantKind}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -92,7 +95,14 @@ def state_text(account: Account) -> str:
 
 
 def account_from(row: Any) -> Account:
-    """The account of a row that has ACCOUNT_COLUMNS in their order."""
+    """The account of a row that has ACCOUNT_COLUMNS in their order. Raises LedgerMismatch when it cannot be read."""
+    try:
+        return _account(row)
+    except _DAMAGED as error:
+        raise LedgerMismatch(f"Account {row[0]}: its row cannot be read ({error!r:.120}).") from error
+
+
+def _account(row: Any) -> Account:
     id, plan, seq, monthly, bonus, held, debt, _due_at, text = row
     state = json.loads(text)
     allowance = _to_allowance(state["a"])
@@ -124,9 +134,12 @@ def proof_text(account: Account) -> str:
     return json.dumps(account_row(account, None))
 
 
-def account_from_proof(text: str) -> Account:
-    """The account of `proof_text`."""
-    return account_from(json.loads(text))
+def account_from_proof(account_id: str, text: str) -> Account:
+    """The account of `proof_text`. Raises LedgerMismatch when it cannot be read."""
+    try:
+        return _account(json.loads(text))
+    except _DAMAGED as error:
+        raise LedgerMismatch(f"Account {account_id}: its last proof cannot be read ({error!r:.120}).") from error
 
 
 def key_digest(key: str) -> int:
@@ -194,7 +207,22 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
 
 
 def entry_from(row: Any) -> Entry:
-    """The entry of a row that has ENTRY_COLUMNS in their order, its instants as datetimes."""
+    """The entry of a row that has ENTRY_COLUMNS in their order, its instants as datetimes.
+
+    Raises LedgerMismatch when it cannot be read.
+    """
+    try:
+        return _entry(row)
+    except _DAMAGED as error:
+        raise unreadable_entry(row, error) from error
+
+
+def unreadable_entry(row: Any, error: Exception) -> LedgerMismatch:
+    """What is told of a row that has ENTRY_COLUMNS in their order and says something that was never written."""
+    return LedgerMismatch(f"Account {row[0]}, entry {row[1]}: it cannot be read ({error!r:.120}).")
+
+
+def _entry(row: Any) -> Entry:
     (
         account_id,
         seq,
@@ -304,7 +332,7 @@ def _to_clawback(values: list[int]) -> Clawback:
 
 
 def _to_checkpoint(values: dict[str, Any]) -> Checkpoint:
-    return Checkpoint(values["up_to"], values["hash"], account_from(values["state"]))
+    return Checkpoint(values["up_to"], values["hash"], _account(values["state"]))
 
 
 def _allowance(allowance: Allowance | None) -> str:

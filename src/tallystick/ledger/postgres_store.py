@@ -298,7 +298,7 @@ async def _prove(connection: Any, account_id: str, only_new: bool) -> Proof | No
         checkpoint = await connection.fetchrow(FIND_CHECKPOINT, account_id) if account.archived else None
         begins = proof_begins(
             account,
-            None if kept is None else account_from_proof(kept),
+            None if kept is None else account_from_proof(account_id, kept),
             None if checkpoint is None else entry_from(checkpoint),
         )
         replaying = Replay(account_id, begins)

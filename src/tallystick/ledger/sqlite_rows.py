@@ -12,7 +12,15 @@ from itertools import chain
 from typing import Any
 
 from tallystick.domain.account import Account, Entry
-from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS, account_from, entry_from, entry_row, state_text
+from tallystick.ledger.codec import (
+    ACCOUNT_COLUMNS,
+    ENTRY_COLUMNS,
+    account_from,
+    entry_from,
+    entry_row,
+    state_text,
+    unreadable_entry,
+)
 
 _ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
 # The columns of an entry, for a statement.
@@ -131,7 +139,13 @@ def written_row(entry: Entry, account: Account | None, due_at: datetime | None) 
 
 
 def with_instants(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values of ENTRY_COLUMNS as they were written, with instants as datetimes."""
+    """The values of ENTRY_COLUMNS as they were written, with instants as datetimes.
+
+    Raises LedgerMismatch when these cannot be read.
+    """
     effective, recorded = row[_EFFECTIVE : _EFFECTIVE + 2]
-    instants = (datetime.fromisoformat(effective), datetime.fromisoformat(recorded))
+    try:
+        instants = (datetime.fromisoformat(effective), datetime.fromisoformat(recorded))
+    except (ValueError, TypeError) as error:
+        raise unreadable_entry(row, error) from error
     return (*row[:_EFFECTIVE], *instants, *row[_EFFECTIVE + 2 :])

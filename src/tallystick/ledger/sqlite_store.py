@@ -326,7 +326,8 @@ def _prove(connection: sqlite3.Connection, account_id: str, only_new: bool) -> P
             return None
         kept = first_column(connection, "SELECT account FROM proofs WHERE account_id = ?", (account_id,))
         checkpoint = find_checkpoint(connection, account_id) if account.archived else None
-        begins = proof_begins(account, account_from_proof(kept[0]) if kept and only_new else None, checkpoint)
+        proven = account_from_proof(account_id, kept[0]) if kept and only_new else None
+        begins = proof_begins(account, proven, checkpoint)
         replaying = Replay(account_id, begins)
         before = replaying.account.seq
         rows = connection.execute(

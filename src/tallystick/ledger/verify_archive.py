@@ -41,12 +41,12 @@ def _together(one: Verification, other: Verification) -> Verification:
 
 
 async def _verify_one(ledger: Ledger, account_id: str, lines: Iterator[Line]) -> Verification:
-    written = await ledger.store.account(account_id)
-    if written is None:
-        return Verification(0, 0, [f"Account {account_id} has no row in accounts."])
     replaying = Replay(account_id)
     differences: list[str] = []
     try:
+        written = await ledger.store.account(account_id)
+        if written is None:
+            return Verification(0, 0, [f"Account {account_id} has no row in accounts."])
         if written.archived:
             differences += await _replay_archived(ledger, replaying, lines, written.archived)
         if not differences:
