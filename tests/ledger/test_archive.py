@@ -1,7 +1,9 @@
 """Old entries in an archive: every number stays proven, every key stays known, and nothing is ever half there."""
 
 import asyncio
+import errno
 import gzip
+import os
 import random
 import signal
 import sqlite3
@@ -36,7 +38,7 @@ from tallystick.domain.errors import (
 )
 from tallystick.ledger import Ledger, Receipt, postgres_store, sqlite_archive
 from tallystick.ledger import archiving as archiving_module
-from tallystick.ledger.archive_files import ArchiveUnreadable
+from tallystick.ledger.archive_files import ArchiveUnreadable, ArchiveUnwritable
 from tallystick.ledger.archiving import Archived, archive
 from tallystick.ledger.verify import verify
 from tallystick.ledger.verify_archive import verify_archive
@@ -255,6 +257,26 @@ async def test_what_cannot_be_read_is_told_of_its_account_and_the_others_go(
         "Account a, entry 20: it cannot be read",
         "Account b: its row cannot be read",
     ]
+
+
+@pytest.mark.parametrize("place", ["a file", "in a file", "a full disk"])
+async def test_s8_an_archive_that_cannot_be_written_is_told_so_and_nothing_goes(
+    ledger: Ledger, old: dict[str, Receipt], tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / ("file/archive" if place == "in a file" else "file" if place == "a file" else "archive")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if place == "a full disk":
+            patch.setattr(os, "fsync", full)
+        with pytest.raises(ArchiveUnwritable, match=f"{folder} does not take the archive: .*still in the database"):
+            await archived(ledger, folder)
+    for id in ("a", "b"):
+        assert (await ledger.account(id)).archived == 0
+    assert (await verify(ledger)).differences == []
 
 
 async def test_s4_the_database_lets_only_go_what_is_in_the_archive(

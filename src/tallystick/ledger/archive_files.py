@@ -33,6 +33,18 @@ class ArchiveUnreadable(TallystickError):
         super().__init__(f"{file} of the archive cannot be read: {why}. Nothing was changed. Restore it from a copy.")
 
 
+class ArchiveUnwritable(TallystickError):
+    """A folder that takes no archive, or a disk that took no more of it."""
+
+    code = "archive_unwritable"
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"{folder} does not take the archive: {error.strerror or error}. What it has not taken is still in the "
+            "database, unchanged. Name a folder that can be written to, or make room there, and run again."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One entry in the archive: its account, its number, and the very bytes that were hashed."""
@@ -69,6 +81,14 @@ def next_hash(before: str, line: Line) -> str:
     return sha256(bytes.fromhex(before) + line.text).hexdigest()
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of the archive, or leave it as it is. Raises ArchiveUnwritable."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArchiveUnwritable(folder, error) from error
+
+
 class ArchiveWriter:
     """The file of one run. Nothing of it counts before `flush`."""
 
@@ -81,15 +101,24 @@ class ArchiveWriter:
         self._waiting.append(line.text + b"\n")
 
     def flush(self) -> None:
-        """Write what was added and wait until the disk has it. Each flush can be read by itself."""
+        """Write what was added and wait until the disk has it. Each flush can be read by itself.
+
+        Raises ArchiveUnwritable.
+        """
         if not self._waiting:
             return
+        try:
+            self._write()
+        except OSError as error:
+            raise ArchiveUnwritable(self._file.parent, error) from error
+        self._waiting.clear()
+
+    def _write(self) -> None:
         is_new = not self._file.exists()
         with self._file.open("ab") as out:
             out.write(gzip.compress(b"".join(self._waiting), mtime=0))
             out.flush()
             os.fsync(out.fileno())
-        self._waiting.clear()
         if is_new:
             folder = os.open(self._file.parent, os.O_RDONLY)
             os.fsync(folder)

@@ -17,7 +17,7 @@ from tallystick.domain.commands import Archive
 from tallystick.domain.errors import AlreadyArchived, InvalidInput, Refusal
 from tallystick.domain.record import blank
 from tallystick.domain.replay import LedgerMismatch, replay
-from tallystick.ledger.archive_files import SUFFIX, ArchiveWriter, first_hash, line_of, next_hash
+from tallystick.ledger.archive_files import SUFFIX, ArchiveWriter, first_hash, line_of, make_folder, next_hash
 from tallystick.ledger.store import Store
 
 YOUNGEST = timedelta(days=90)
@@ -55,7 +55,7 @@ async def archive(store: Store, before: datetime, folder: Path, now: datetime, *
     """Move entries that were recorded before `before` into `folder`, or only count them.
 
     An account whose entries do not add up is left as it is, and told in `differences`. Raises InvalidInput when
-    `before` is less than 90 days ago.
+    `before` is less than 90 days ago, and ArchiveUnwritable.
     """
     if before > now - YOUNGEST:
         raise InvalidInput(
@@ -64,7 +64,7 @@ async def archive(store: Store, before: datetime, folder: Path, now: datetime, *
         )
     done = Archived()
     if apply:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     writer = ArchiveWriter(folder / f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}{SUFFIX}")
     ready: list[_Step] = []
     touched: set[str] = set()
