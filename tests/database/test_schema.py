@@ -17,13 +17,13 @@ from tallystick.billing.subscription_table import SubscriptionTable
 from tallystick.database.engine import Database, DatabaseUnavailable
 from tallystick.database.schema import SchemaOutOfDate, create_if_empty, pending_revisions, require_current, upgrade
 from tallystick.database.tables import metadata
-from tallystick.database.urls import parse_url
+from tallystick.database.urls import file_url, parse_url
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import GrantBonus, OpenAccount, Reverse, Spend
 from tallystick.domain.errors import InvalidInput
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
-from tests.conftest import with_database
+from tests.conftest import FrozenClock, with_database
 
 T0 = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -242,11 +242,49 @@ async def test_a_write_is_all_or_nothing(database_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://x/y", "sqlite://", "sqlite:///", "sqlite:///:memory:", "postgresql://host", "x"]
+    "url",
+    [
+        "mysql://x/y",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///%3Amemory%3A",
+        "sqlite:///%00",
+        "sqlite:///%FF",
+        "sqlite:///\ud800",
+        "postgresql://host",
+        "x",
+    ],
 )
 def test_an_address_that_names_no_database_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput):
         parse_url(url)
+
+
+@pytest.mark.parametrize("name", ["q r.db", "q%20r.db", "a?b=c.db", "a+b#c&d.db", "100%.db", "Grüße 世界.db"])
+async def test_a_sqlite_address_is_one_file_for_all_who_read_it(
+    tmp_path: Path, catalogue: Catalogue, clock: FrozenClock, name: str
+) -> None:
+    url = file_url(tmp_path / name)
+    assert parse_url(url).native == str(tmp_path / name)
+    await upgrade(url)
+    await require_current(url)
+    ledger = await Ledger.open(url, catalogue, clock)
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    await ledger.close()
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+
+
+async def test_an_escaped_character_of_a_sqlite_address_is_what_it_stands_for(tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/q%20r.db", f"sqlite:///{tmp_path}/q r.db", f"sqlite:///{tmp_path}/q r.db?"):
+        await upgrade(url)
+        await require_current(url)
+    assert {path.name for path in tmp_path.iterdir()} == {"q r.db"}
+
+
+def test_options_of_a_sqlite_address_are_refused_for_there_are_none() -> None:
+    with pytest.raises(InvalidInput, match=r"options after the '\?'.*%3F"):
+        parse_url("sqlite:///app.db?mode=ro")
 
 
 def test_whether_there_is_a_pgbouncer_is_for_us_and_the_rest_of_the_address_for_the_driver() -> None:

@@ -23,6 +23,7 @@ from tallystick.billing import API_VERSION, HANDLED_EVENTS, WEBHOOK_PATH, Setup,
 from tallystick.catalogue_file import Problem, read_catalogue
 from tallystick.config import ConfigurationError
 from tallystick.database.schema import upgrade
+from tallystick.database.urls import file_url
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.errors import TallystickError
 from tallystick.service import Tallystick
@@ -78,7 +79,7 @@ async def open_house(
             catalogue = catalogue or _demo_catalogue()
             _seed_prices(sandbox, catalogue)
             secret = _kept_secret(folder / "webhook-secret", "whsec_")
-            database_url = f"sqlite:///{folder.resolve() / 'tallystick.db'}"
+            database_url = file_url(folder.resolve() / "tallystick.db")
             await upgrade(database_url)
             credits = Tallystick(
                 database_url,

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from tallystick.database.schema import upgrade
+from tallystick.database.urls import file_url
 from tallystick.domain.account import Entry
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.domain.commands import (
@@ -93,7 +94,7 @@ def _template() -> bytes:
     """A database with the current schema, empty: made once, copied for every day."""
     with tempfile.TemporaryDirectory(prefix="tallystick-simulated-") as folder:
         path = Path(folder) / "empty.db"
-        asyncio.run(upgrade(f"sqlite:///{path}"))
+        asyncio.run(upgrade(file_url(path)))
         return path.read_bytes()
 
 
