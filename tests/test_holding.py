@@ -17,7 +17,7 @@ from tallystick import (
     Tallystick,
 )
 from tallystick.domain.account import GrantKind
-from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, UnknownEntry
+from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, InvalidInput, UnknownEntry
 from tallystick.holding import HoldClosed
 from tests.conftest import FrozenClock
 
@@ -269,6 +269,14 @@ async def test_s13_a_spend_is_reversed(credits: Tallystick) -> None:
 async def test_an_operator_adjusts_both_ways(credits: Tallystick) -> None:
     assert (await credits.adjust("a", 10, key="up", reason="sorry")).bonus == 10
     assert (await credits.adjust("a", -12, key="down", reason="granted twice")).available == 23
+
+
+@pytest.mark.parametrize("reason", ["", " \n", None, "\0"])
+async def test_an_adjustment_has_a_reason_both_ways(credits: Tallystick, reason: Any) -> None:
+    for amount in (5, -5):
+        with pytest.raises(InvalidInput, match="reason"):
+            await credits.adjust("a", amount, key="k", reason=reason)
+    assert [entry.seq for entry in await credits.entries("a")] == [1]
 
 
 async def test_s14_the_balance_at_an_instant_counts_what_time_did_at_its_exact_moment(

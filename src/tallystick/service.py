@@ -20,7 +20,16 @@ from tallystick.database.engine import Database
 from tallystick.database.schema import create_if_empty, require_current
 from tallystick.domain.account import Entry, GrantKind
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
-from tallystick.domain.commands import HOLD_SECONDS, GrantBonus, OpenAccount, Remove, Reverse, SetPlan, Spend
+from tallystick.domain.commands import (
+    HOLD_SECONDS,
+    GrantBonus,
+    OpenAccount,
+    Remove,
+    Reverse,
+    SetPlan,
+    Spend,
+    require_reason,
+)
 from tallystick.domain.errors import AccountExists, IdempotencyConflict, TallystickError, UnknownAccount
 from tallystick.domain.explain import Explanation
 from tallystick.domain.periods import require_instant
@@ -276,8 +285,10 @@ class Tallystick:
     async def adjust(self, account_id: str, credits: int, *, key: str, reason: str) -> Balance:
         """Correct an account by hand: add bonus credits, or take some away when `credits` is negative.
 
-        Returns the balance after it. Raises InsufficientCredits when less is available than is to go.
+        Returns the balance after it. Raises InvalidInput without a `reason`, and InsufficientCredits when less is
+        available than is to go.
         """
+        require_reason(reason)
         if isinstance(credits, int) and credits < 0:
             await self.ledger.submit(Remove(account_id=account_id, key=key, amount=-credits, reason=reason))
             return await self.balance(account_id)

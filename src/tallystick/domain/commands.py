@@ -57,11 +57,6 @@ def _require_hold_seconds(value: object) -> None:
         )
 
 
-def _require_reason(value: str) -> None:
-    if not value.strip():
-        raise InvalidInput("Give a reason: it is what the ledger will say about this. Nothing was changed.")
-
-
 def require_text(value: object, name: str) -> None:
     """Raise InvalidInput unless `value` is text that every database takes, and not too much of it."""
     if not isinstance(value, str) or len(value) > MAX_TEXT or "\x00" in value or not _is_unicode(value):
@@ -70,6 +65,13 @@ def require_text(value: object, name: str) -> None:
             "Nothing was changed.",
             name=name,
         )
+
+
+def require_reason(value: str) -> None:
+    """Raise InvalidInput unless `value` is a reason that the ledger can say: text, and not blank."""
+    require_text(value, "reason")
+    if not value.strip():
+        raise InvalidInput("Give a reason: it is what the ledger will say about this. Nothing was changed.")
 
 
 def _is_unicode(text: str) -> bool:
@@ -353,8 +355,7 @@ class Remove(_Keyed):
     def __post_init__(self) -> None:
         self._check()
         require_credits(self.amount)
-        require_text(self.reason, "reason")
-        _require_reason(self.reason)
+        require_reason(self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
