@@ -202,9 +202,13 @@ async def test_balances_before_the_archives_last_entry_are_in_the_archive(
     moment = clock.now
     clock.advance(days=DAYS)
     await archived(ledger, tmp_path)
-    with pytest.raises(EntryArchived):
+    with pytest.raises(EntryArchived, match=r"kept here from number 32 on") as refused:
         await ledger.entry_at("a", moment - timedelta(minutes=5))
-    last = await ledger.entry_at("a", moment)
+    # Which entry that was is not known here, so none is named.
+    assert refused.value.details == {"account_id": "a", "archived": 32, "kept_since": moment.isoformat()}
+    assert refused.value.code == "entry_archived"
+    last = await ledger.entry_at("a", datetime.fromisoformat(refused.value.details["kept_since"]))
+    assert last == await ledger.entry_at("a", moment)
     assert last is not None
     assert last.available == 1_025 - 30
 

@@ -11,7 +11,7 @@ from tallystick.database.urls import parse_url
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import KeyedCommand, Settle, require_identifier, require_number
-from tallystick.domain.errors import EntryArchived, TallystickError, UnknownAccount, UnknownEntry
+from tallystick.domain.errors import EntryArchived, Refusal, TallystickError, UnknownAccount, UnknownEntry
 from tallystick.domain.explain import Explanation, explain
 from tallystick.domain.record import blank
 from tallystick.domain.settle import settle
@@ -20,6 +20,22 @@ from tallystick.ledger.lanes import Lane, Lanes, Spread, by_hash
 from tallystick.ledger.store import Store
 
 SWEEP_PAGE = 200
+
+
+class BalancesArchived(EntryArchived):
+    """What an account had at an instant is in the archive. Which entry says it is known only there."""
+
+    def __init__(self, account_id: str, instant: datetime, first_kept: Entry) -> None:
+        since = first_kept.effective_at.isoformat()
+        Refusal.__init__(
+            self,
+            f"What account {account_id!r} had at {instant.isoformat()} is in the archive. Its entries are kept here "
+            f"from number {first_kept.seq:,} on, which counted from {since}. Nothing was changed. Ask for that instant "
+            "or a later one, or look it up in the archive.",
+            account_id=account_id,
+            archived=first_kept.seq,
+            kept_since=since,
+        )
 
 
 class Ledger:
@@ -107,7 +123,7 @@ class Ledger:
     async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
         """The last entry that counted at `instant`, written down or not, or None.
 
-        Raises UnknownAccount, InvalidInput, and EntryArchived when that entry is in the archive.
+        Raises UnknownAccount, InvalidInput, and BalancesArchived when that entry is in the archive.
         """
         account = await self._written(account_id)
         due = settle(account, min(instant, self._clock()), self._catalogue).entries
@@ -117,7 +133,8 @@ class Ledger:
         # Of what is in the archive only what made grants and the very last entry are still here. The first entry
         # may be among the former: before it there was nothing.
         if found is not None and found.seq < account.archived:
-            raise EntryArchived(account_id, found.seq, account.archived)
+            (first_kept,) = await self.store.entries_after(account_id, account.archived - 1, 1)
+            raise BalancesArchived(account_id, instant, first_kept)
         return found
 
     async def entries_up_to(self, account_id: str, seq: int) -> list[Entry]:
