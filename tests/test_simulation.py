@@ -1,15 +1,18 @@
 """The simulator: that the ledger comes through rough days, and that a ledger with a fault does not."""
 
+import asyncio
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from tallystick import Pack, Plan
-from tallystick.domain.errors import LedgerUnavailable
+from tallystick.domain.errors import InvalidInput, LedgerUnavailable
 from tallystick.ledger.batch import NO_HISTORY, decide_batch
 from tallystick.ledger.sqlite_store import SqliteStore
-from tallystick.testing import FaultRates, InvariantBroken, simulate
+from tallystick.testing import FaultRates, InvariantBroken, LoopIsRunning, simulate
 
 PLANS = (Plan("free", 25), Plan("plus", 500, can_buy=True, stripe_price="price_plus"), Plan("team", 100))
 PACKS = (Pack("credits_200", credits=200, price="5.99 USD", stripe_price="price_pack"),)
@@ -35,6 +38,30 @@ def test_the_same_seed_is_the_same_day() -> None:
 def test_without_faults_every_command_is_answered() -> None:
     day = simulate(PLANS, seed=1, steps=60, rates=FaultRates(0, 0, 0, 0, 0, 0, 0))
     assert (day.unknown, day.crashes, day.faults) == (0, 0, {})
+
+
+@pytest.mark.parametrize("name", ["steps", "callers", "accounts"])
+def test_a_day_on_which_nothing_could_happen_is_refused(name: str) -> None:
+    asked: Any
+    for asked in (0, -1, 2.5, None):
+        with pytest.raises(InvalidInput, match=f"{name} must be a whole number from 1"):
+            simulate(PLANS, seed=1, **{name: asked})
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_day_inside_a_running_loop_is_refused_with_the_way_out() -> None:
+    with pytest.raises(LoopIsRunning, match=r"asyncio\.to_thread\(simulate"):
+        simulate(PLANS, seed=1)
+    day = await asyncio.to_thread(simulate, PLANS, seed=1, steps=5)
+    assert day == await asyncio.to_thread(simulate, PLANS, seed=1, steps=5)
+
+
+@pytest.mark.parametrize("words", [["--steps", "0"], ["--seeds", "-1"]])
+def test_many_days_on_which_nothing_could_happen_are_refused(words: list[str]) -> None:
+    command = [sys.executable, "-m", "tallystick.testing", *words]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 2
+    assert f"argument {words[0]}: invalid count value" in answer.stderr
 
 
 def test_s8_a_store_that_answers_before_it_has_written_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

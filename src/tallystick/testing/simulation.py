@@ -32,6 +32,7 @@ from tallystick.domain.commands import (
     Reverse,
     SetPlan,
     Spend,
+    require_number,
 )
 from tallystick.domain.errors import IdempotencyConflict, Refusal, TallystickError, Unavailable
 from tallystick.domain.periods import Period
@@ -49,6 +50,18 @@ PATIENCE = 30
 
 class InvariantBroken(AssertionError):
     """A rule did not hold. Says which, after which step of which seed: the same seed comes there again."""
+
+
+class LoopIsRunning(TallystickError):
+    """A day was to be simulated inside a running event loop, and it needs one of its own, in virtual time."""
+
+    code = "loop_is_running"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "simulate() was called inside a running event loop, and runs one of its own. Nothing was simulated. Call it "
+            "from a test that is not async, or as: await asyncio.to_thread(simulate, ...)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +91,12 @@ def simulate(
 ) -> Simulated:
     """Let `callers` take `steps` steps on `accounts` accounts of this catalogue.
 
-    Raises InvariantBroken when one of S4 to S9 does not hold. Not to be called inside a running event loop.
+    Raises InvariantBroken when one of S4 to S9 does not hold, InvalidInput when one of the three is not 1 or more, and
+    LoopIsRunning inside a running event loop.
     """
+    for value, name in ((callers, "callers"), (steps, "steps"), (accounts, "accounts")):
+        require_number(value, name)
+    _require_no_loop()
     template = _template()
     catalogue = Catalogue(plans, packs)
     with tempfile.TemporaryDirectory(prefix="tallystick-simulated-") as folder:
@@ -87,6 +104,14 @@ def simulate(
         path.write_bytes(template)
         day = _Day(str(path), catalogue, seed, accounts, rates or FaultRates())
         return run(day.live(steps, callers))
+
+
+def _require_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise LoopIsRunning
 
 
 @cache
