@@ -4,15 +4,16 @@ import asyncio
 import re
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tallystick import Pack, Plan
-from tallystick.domain.errors import InvalidInput, LedgerUnavailable
+from tallystick import Pack, Plan, Tallystick
+from tallystick.domain.errors import HoldNotOpen, InvalidInput, InvalidInstant, LedgerUnavailable
 from tallystick.ledger.batch import NO_HISTORY, decide_batch
 from tallystick.ledger.sqlite_store import SqliteStore
-from tallystick.testing import FaultRates, InvariantBroken, LoopIsRunning, simulate
+from tallystick.testing import FaultRates, InvariantBroken, LoopIsRunning, VirtualClock, simulate
 
 PLANS = (Plan("free", 25), Plan("plus", 500, can_buy=True, stripe_price="price_plus"), Plan("team", 100))
 PACKS = (Pack("credits_200", credits=200, price="5.99 USD", stripe_price="price_pack"),)
@@ -62,6 +63,27 @@ def test_many_days_on_which_nothing_could_happen_are_refused(words: list[str]) -
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 2
     assert f"argument {words[0]}: invalid count value" in answer.stderr
+
+
+async def test_s2_s14_a_virtual_clock_is_an_applications_clock(database_url: str) -> None:
+    clock = VirtualClock()
+    start = clock()
+    async with Tallystick(database_url, plans=PLANS, clock=clock) as credits:
+        assert (await credits.open_account("a")).available == 25
+        await credits.spend("a", 5, key="s")
+        assert (await credits.entries("a", limit=1))[0].recorded_at == start == clock()
+        clock.advance(timedelta(days=31))
+        balance = await credits.balance("a")
+        assert balance.available == 25
+        async with credits.hold("a", 5, seconds=60) as hold:
+            clock.advance(timedelta(seconds=60))
+            with pytest.raises(HoldNotOpen):
+                await hold.capture(5)
+
+
+def test_s2_a_virtual_clock_begins_at_an_instant() -> None:
+    with pytest.raises(InvalidInstant, match="timezone"):
+        VirtualClock(datetime(2026, 1, 31))  # noqa: DTZ001
 
 
 def test_s8_a_store_that_answers_before_it_has_written_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from tallystick.domain.periods import require_instant
+
 T = TypeVar("T")
 
 
@@ -39,18 +41,31 @@ class _Jumping(selectors.SelectSelector):
 
 
 class VirtualClock:
-    """A clock that follows a VirtualLoop, and can be moved ahead (S2)."""
+    """A clock that stands still until it is moved ahead (S2); in a VirtualLoop it follows the loop's time as well.
+
+    It may be the `clock` of a Tallystick, and be moved and read in any thread.
+    """
 
     def __init__(self, start: datetime = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)) -> None:
-        self._start = start
+        """Raises InvalidInstant for a `start` without a timezone."""
+        self._start = require_instant(start, "start")
 
     def __call__(self) -> datetime:
         """Now, in UTC."""
-        return self._start + timedelta(seconds=asyncio.get_running_loop().time())
+        return self._start + timedelta(seconds=_virtual_seconds())
 
     def advance(self, by: timedelta) -> None:
         """Move on, past the ends of periods and holds perhaps."""
         self._start += by
+
+
+def _virtual_seconds() -> float:
+    """The time of the VirtualLoop that runs in this thread; 0 where none does, as in a database's own thread."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return 0
+    return loop.time() if isinstance(loop, VirtualLoop) else 0
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
