@@ -17,7 +17,7 @@ from tallystick import (
     Tallystick,
 )
 from tallystick.domain.account import GrantKind
-from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, InvalidInput, UnknownEntry
+from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, UnknownEntry
 from tallystick.holding import HoldClosed
 from tests.conftest import FrozenClock
 

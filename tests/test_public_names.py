@@ -25,6 +25,7 @@ NOT_MET = {
     "NeedsOperator",
     # What an operator asks for at the shell, or on the operator's page.
     "ArchiveUnreadable",
+    "ArchiveUnwritable",
     "CitusMissing",
     "DistributionFailed",
     "LedgerMismatch",
@@ -37,6 +38,8 @@ NOT_MET = {
     # Keys of back ends that use the HTTP API.
     "InvalidApiKey",
     "MissingScope",
+    # Caught as EntryArchived.
+    "BalancesArchived",
     # Why a webhook was refused. They are caught as WebhookRefused.
     "NotAnEvent",
     "SignatureInvalid",
