@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tallystick.domain.catalogue import Catalogue
+from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import ClawBack, Command, GrantBonus, OpenAccount, SetPlan, Settle, Spend
 from tallystick.domain.errors import (
     IdempotencyConflict,
@@ -18,6 +18,7 @@ from tallystick.domain.errors import (
 )
 from tallystick.ledger import Ledger, Receipt
 from tallystick.ledger import batch as batches
+from tallystick.ledger import ledger as ledgers
 from tallystick.ledger.batch import Outcome, Settled
 from tallystick.ledger.lanes import Lane
 from tallystick.ledger.verify import Verification, verify
@@ -178,6 +179,38 @@ async def test_s14_a_sweep_ends_although_a_grant_that_is_over_waits_for_the_end_
     async with asyncio.timeout(5):
         assert await ledger.sweep() == 0
     assert (await ledger.account("acme")).bonus == 50
+
+
+async def test_s14_a_sweep_gets_past_accounts_for_which_there_is_nothing_to_write(
+    database_url: str, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those whose plan has left the catalogue, with all of their allowance used."""
+    monkeypatch.setattr(ledgers, "SWEEP_PAGE", 2)
+    free = Plan("free", 25)
+    before = await Ledger.open(database_url, Catalogue([free, Plan("gone", 5)]), clock)
+    for n in range(7):
+        await before.submit(OpenAccount(account_id=f"Stuck-{n}", plan="gone"))
+        await before.submit(spend("all", 5, f"Stuck-{n}"))
+        # Some become due at one instant, others later.
+        clock.advance(days=n % 2)
+    for name in ("a", "Stuck-2b", "z"):
+        await opened(before, name)
+    await before.close()
+    clock.advance(days=70)
+    ledger = await Ledger.open(database_url, Catalogue([free]), clock)
+    async with asyncio.timeout(20):
+        assert await ledger.sweep() == 3
+        assert await ledger.sweep() == 0
+    kinds = {name: (await ledger.entries(name))[0].kind for name in ("a", "Stuck-2b", "z", "Stuck-0", "Stuck-6")}
+    assert kinds == {
+        "a": "allowance_opened",
+        "Stuck-2b": "allowance_opened",
+        "z": "allowance_opened",
+        "Stuck-0": "spent",
+        "Stuck-6": "spent",
+    }
+    await assert_proven(ledger)
+    await ledger.close()
 
 
 async def test_a_batch_shares_one_transaction_and_a_refusal_does_not_spoil_it(ledger: Ledger) -> None:

@@ -17,7 +17,7 @@ from tallystick.domain.record import blank
 from tallystick.domain.settle import settle
 from tallystick.ledger.batch import Receipt, Settled
 from tallystick.ledger.lanes import Lane, Lanes, Spread, by_hash
-from tallystick.ledger.store import Store
+from tallystick.ledger.store import FIRST_DUE, Store
 
 SWEEP_PAGE = 200
 
@@ -181,13 +181,12 @@ class Ledger:
         return account
 
     async def sweep(self) -> int:
-        """Write down what time has done to accounts that nobody touches (S14). Returns how many there were."""
+        """Write down what time has done to accounts that nobody touches (S14). Returns how many it had changed."""
         swept = 0
-        now: datetime = self._clock()
-        while due := await self.store.due(now, SWEEP_PAGE):
-            settled = await asyncio.gather(*(self._lanes.submit(Settle(account_id=id)) for id in due))
-            swept += len(due)
-            if not any(isinstance(answer, Settled) and answer.entries for answer in settled):
-                # Due, and yet with nothing to write down: the same ones would come again, for ever.
-                break
+        now, after = self._clock(), FIRST_DUE
+        # Page after page: an account can be due and yet have nothing to write down, and then it stays due.
+        while due := await self.store.due(now, SWEEP_PAGE, after):
+            settled = await asyncio.gather(*(self._lanes.submit(Settle(account_id=each.account_id)) for each in due))
+            swept += sum(isinstance(answer, Settled) and answer.entries > 0 for answer in settled)
+            after = due[-1]
         return swept

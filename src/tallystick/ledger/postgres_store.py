@@ -58,7 +58,7 @@ from tallystick.ledger.postgres_statements import (
     Reads,
 )
 from tallystick.ledger.postgres_writing import InOneStatement, OnOneShard, Rows, Writing
-from tallystick.ledger.store import Proof, proof_begins
+from tallystick.ledger.store import Due, Proof, proof_begins
 
 LANES = 2
 READERS = 4
@@ -148,10 +148,14 @@ class PostgresStore:
         row = await self.connections.read(lambda connection: connection.fetchrow(query, account_id, instant))
         return None if row is None else entry_from(row)
 
-    async def due(self, now: datetime, limit: int) -> list[str]:
-        query = "SELECT id FROM accounts WHERE due_at <= $1 ORDER BY due_at LIMIT $2"
-        rows = await self.connections.read(lambda connection: connection.fetch(query, now, limit))
-        return [row[0] for row in rows]
+    async def due(self, now: datetime, limit: int, after: Due) -> list[Due]:
+        query = (
+            'SELECT due_at, id FROM accounts WHERE due_at <= $1 AND (due_at, id COLLATE "C") > ($3, $4) '
+            'ORDER BY due_at, id COLLATE "C" LIMIT $2'
+        )
+        values = (now, limit, after.since, after.account_id)
+        rows = await self.connections.read(lambda connection: connection.fetch(query, *values))
+        return [Due(*row) for row in rows]
 
     async def account_ids(self, after: str, limit: int) -> list[str]:
         query = (

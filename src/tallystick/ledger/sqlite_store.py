@@ -53,7 +53,7 @@ from tallystick.ledger.sqlite_rows import (
     write_rows,
     written_row,
 )
-from tallystick.ledger.store import Proof, proof_begins
+from tallystick.ledger.store import Due, Proof, proof_begins
 
 LANES = 2
 """While one batch is written, another one is decided and waits at the writer."""
@@ -142,14 +142,13 @@ class SqliteStore:
         )
         return found[0] if found else None
 
-    async def due(self, now: datetime, limit: int) -> list[str]:
-        return await self._reader.run(
-            lambda connection: first_column(
-                connection,
-                "SELECT id FROM accounts WHERE due_at <= ? ORDER BY due_at LIMIT ?",
-                (instant_text(now), limit),
-            )
+    async def due(self, now: datetime, limit: int, after: Due) -> list[Due]:
+        query = (
+            "SELECT due_at, id FROM accounts WHERE due_at <= ? AND (due_at, id) > (?, ?) ORDER BY due_at, id LIMIT ?"
         )
+        values = (instant_text(now), instant_text(after.since), after.account_id, limit)
+        rows = await self._reader.run(lambda connection: connection.execute(query, values).fetchall())
+        return [Due(datetime.fromisoformat(since), id) for since, id in rows]
 
     async def account_ids(self, after: str, limit: int) -> list[str]:
         return await self._reader.run(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from tallystick.domain.account import Account, Entry, EntryKind
@@ -20,6 +20,18 @@ class Proof:
     written: Account
     proven: Account
     replayed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An account and the instant since which it is due. They come in the order of instants, then of ids."""
+
+    since: datetime
+    account_id: str
+
+
+FIRST_DUE = Due(datetime.min.replace(tzinfo=UTC), "")
+"""Comes before every account."""
 
 
 def proof_begins(account: Account, kept: Account | None, checkpoint: Entry | None) -> Account | None:
@@ -59,8 +71,8 @@ class Store(Protocol):
     async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
         """The last entry that counted at `instant`."""
 
-    async def due(self, now: datetime, limit: int) -> list[str]:
-        """Accounts that time has changed, or will have by `now`."""
+    async def due(self, now: datetime, limit: int, after: Due) -> list[Due]:
+        """Accounts that time has changed, or will have by `now`: those that come after `after`, in order."""
 
     async def account_ids(self, after: str, limit: int) -> list[str]:
         """Ids of accounts that sort after `after`, in order, including those that only have entries."""
