@@ -1,6 +1,7 @@
 """The schema: migrations make what the tables module says, and entries cannot be changed (S4)."""
 
 import asyncio
+import re
 import sqlite3
 import uuid
 from datetime import UTC, datetime
@@ -46,6 +47,35 @@ async def test_bonus_credits_is_an_integer_on_the_account_row_that_starts_at_zer
     assert bonus["type"].python_type is int
     assert bonus["nullable"] is False
     assert "0" in str(bonus["default"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("FROM purchases ORDER BY created_at DESC LIMIT 20", id="the newest purchases"),
+        pytest.param(
+            "FROM purchases WHERE dispute IS NOT NULL ORDER BY created_at DESC LIMIT 20", id="disputed purchases"
+        ),
+        pytest.param("FROM subscriptions WHERE stripe_customer_id = 'cus_1'", id="subscriptions of a customer"),
+        pytest.param("FROM sessions WHERE expires_at <= '2026-01-01' LIMIT 20", id="sessions that have run out"),
+    ],
+)
+async def test_what_is_asked_often_walks_no_whole_table(database_url: str, query: str) -> None:
+    database = Database.connect(database_url)
+
+    def plan(connection: Connection) -> str:
+        postgres = connection.dialect.name == "postgresql"
+        if postgres:
+            # So little as there is here would be walked in any case.
+            connection.execute(text("SET enable_seqscan = off"))
+        explain = "EXPLAIN" if postgres else "EXPLAIN QUERY PLAN"
+        return "\n".join(map(str, connection.execute(text(f"{explain} SELECT * {query}"))))
+
+    said = await database.read(plan)
+    await database.close()
+    assert re.search(r"Index Scan|USING INDEX", said), said
+    assert not re.search(r"Seq Scan|Sort|TEMP B-TREE", said), said
+    assert ("disputed" in said) == ("dispute IS NOT NULL" in query), said
 
 
 @pytest.mark.parametrize("statement", ["UPDATE entries SET amount = 1", "DELETE FROM entries", "TRUNCATE entries"])

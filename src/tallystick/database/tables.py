@@ -206,6 +206,13 @@ purchases = Table(
     Index(None, "account_id", "created_at"),
     Index(None, "status", "updated_at"),
     Index(None, "payment_intent_id"),
+    Index(None, "created_at"),
+    Index(
+        "purchases_disputed_ix",
+        "created_at",
+        postgresql_where=text("dispute IS NOT NULL"),
+        sqlite_where=text("dispute IS NOT NULL"),
+    ),
 )
 
 refunds = Table(
@@ -260,7 +267,7 @@ subscriptions = Table(
     Column("cancel_at_period_end", Boolean, nullable=False),
     Column("period_end", Instant, nullable=True),
     Column("updated_at", Instant, nullable=False),
-    Column("stripe_customer_id", Text, nullable=True),
+    Column("stripe_customer_id", Text, nullable=True, index=True),
     Column("stripe_price", Text, nullable=True),
     Column("started_at", Instant, nullable=True),
     # When it ends, if that has been decided already.
@@ -346,7 +353,7 @@ sessions = Table(
     Column("token_hash", Text, primary_key=True),
     Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", Instant, nullable=False),
-    Column("expires_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
 )
 
 api_keys = Table(
