@@ -1,15 +1,18 @@
 """S20, S21, S23: what buyers order at Stripe's page - how many, with which code, in which currency - and what becomes of
 it through our own webhook. `test_terms` holds the same rules for what no page would report."""
 
+import asyncio
 from typing import Any
 
 import httpx2
 import pytest
 
 from stripe_sandbox.billing import settings
-from tallystick.billing import Purchase, PurchaseStatus
-from tallystick.billing.errors import NothingToRefund
+from tallystick.billing import EventStatus, Purchase, PurchaseStatus
+from tallystick.billing.errors import NeedsOperator, NothingToRefund
+from tallystick.billing.purchases import Purchases
 from tallystick.billing.stripe_api import StripeApi
+from tallystick.ledger import Ledger
 from tests.billing.conftest import Shop
 from tests.sandbox.conftest import CARD
 from tests.sandbox.ordering import Buyer, promotion
@@ -195,6 +198,84 @@ async def test_s21_an_expired_checkout_goes_on_by_its_recovery_link_and_is_credi
     (parked,) = [event for event in await shop.billing.latest_events(50) if event.status == "parked"]
     assert "Refund it" in str(parked.last_error)
     assert (await shop.account()).bonus == 600
+
+
+@pytest.mark.parametrize("alike", [True, False], ids=["the same order", "another order"])
+@pytest.mark.parametrize("first", [0, 1])
+async def test_s21_an_expired_checkout_that_is_paid_in_two_tabs_at_once_is_credited_once_and_parked_once(
+    generous: Shop, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, first: int, alike: bool
+) -> None:
+    shop = generous
+    buyer = await at_the_page(shop, browser)
+    await shop.stripe.v1.checkout.sessions.expire_async(buyer.id)
+    await shop.deliver()
+    expired = await purchase_of(shop)
+    tabs = [(await browser.get(str(expired.recovery_url))).headers["location"] for _ in range(2)]
+    buyers = [Buyer(browser, shop.stripe, tab.rsplit("/", 1)[1], tab) for tab in tabs]
+    if not alike:
+        await buyers[1].take(2)
+    for tab in buyers:
+        assert (await browser.post(tab.url, data=CARD)).status_code == 303
+    # Both have taken the purchase up before one of them is credited, as events that waited out an outage do.
+    credits = 400 if first == 1 and not alike else 200
+    taken, both, granted = 0, asyncio.Event(), asyncio.Event()
+    take_up, submit = Purchases.take_up, Ledger.submit
+
+    async def together(self: Purchases, *args: Any, **options: Any) -> Purchase:
+        nonlocal taken
+        purchase = await take_up(self, *args, **options)
+        taken += 1
+        if taken == 2:
+            both.set()
+        await asyncio.wait_for(both.wait(), 10)
+        return purchase
+
+    async def in_turn(self: Ledger, command: Any) -> Any:
+        if command.credits != credits:
+            await asyncio.wait_for(granted.wait(), 10)
+        receipt = await submit(self, command)
+        granted.set()
+        return receipt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Purchases, "take_up", together)
+        patched.setattr(Ledger, "submit", in_turn)
+        events = shop.events()
+        await shop.deliver(events if first == 0 else reversed(events))
+    purchase = await purchase_of(shop)
+    assert (purchase.status, purchase.credits, (await shop.account()).bonus) == (
+        PurchaseStatus.CREDITED,
+        credits,
+        credits,
+    )
+    sessions = {tab.id: await tab.session() for tab in buyers}
+    assert purchase.payment_intent_id == sessions[purchase.checkout_session_id].payment_intent
+    (parked,) = await shop.billing.latest_events(50, EventStatus.PARKED)
+    (other,) = sessions.keys() - {purchase.checkout_session_id}
+    assert other in str(parked.last_error)
+    assert "Refund it" in str(parked.last_error)
+    # Told again, by whomever, the one that was credited is as it was, and the other one is not forgotten.
+    assert await shop.billing.fulfil(purchase.checkout_session_id) == purchase
+    with pytest.raises(NeedsOperator):
+        await shop.billing.fulfil(other)
+    await shop.billing.refund(purchase.id, key="r")
+    assert (await shop.account()).bonus == 0
+
+
+async def test_s21_one_session_that_is_looked_at_many_times_at_once_is_credited_once_and_parks_nothing(
+    generous: Shop, browser: httpx2.AsyncClient
+) -> None:
+    shop = generous
+    buyer = await at_the_page(shop, browser)
+    await shop.stripe.v1.checkout.sessions.expire_async(buyer.id)
+    await shop.deliver()
+    page = (await browser.get(str((await purchase_of(shop)).recovery_url))).headers["location"]
+    assert (await browser.post(page, data=CARD)).status_code == 303
+    looks = await asyncio.gather(*(shop.billing.fulfil(page.rsplit("/", 1)[1]) for _ in range(6)))
+    assert {look and look.status for look in looks} == {PurchaseStatus.CREDITED}
+    await shop.deliver()
+    assert await shop.billing.latest_events(50, EventStatus.PARKED) == []
+    assert (await shop.account()).bonus == 200
 
 
 async def test_s21_orders_that_no_event_told_of_are_made_up_for_by_reconciliation(

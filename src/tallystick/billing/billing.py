@@ -158,8 +158,8 @@ class Billing:
         purchase = await self.purchase_of_session(account_id, checkout_session_id)
         try:
             return await self._fulfilment.fulfil(checkout_session_id) or purchase
-        except (Unavailable, StripeRejected) as error:
-            # The buyer has paid and must not see an error for that: the webhook will bring it up to date.
+        except (Unavailable, StripeRejected, NeedsOperator) as error:
+            # The buyer has paid and must not see an error for that: the webhook will bring it up to date, or be parked.
             log.warning("return_not_confirmed", purchase_id=purchase.id, reason=error.code)
             return purchase
 

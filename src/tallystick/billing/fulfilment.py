@@ -12,7 +12,7 @@ from tallystick.billing.stripe_api import BillingSettings, StripeApi
 from tallystick.domain.account import GrantKind
 from tallystick.domain.amounts import Money
 from tallystick.domain.commands import GrantBonus
-from tallystick.domain.errors import Refusal
+from tallystick.domain.errors import IdempotencyConflict, Refusal
 from tallystick.ledger import Ledger
 
 PAID = ("paid", "no_payment_required")
@@ -52,7 +52,7 @@ class Fulfilment:
         Credits only what Stripe says is paid, only what the purchase's frozen terms say, and only when
         both agree; otherwise the purchase needs review and nothing is credited (S20). Returns None for a
         session that is not ours. Raises NeedsOperator for a paid one that claims to be ours and is not
-        known, StripeUnavailable, LedgerUnavailable.
+        known, and for one of two that were paid for the same purchase; StripeUnavailable, LedgerUnavailable.
         """
         purchase = await self._purchases.of_session(checkout_session_id)
         if purchase is not None and purchase.status in (PurchaseStatus.CREDITED, PurchaseStatus.NEEDS_REVIEW):
@@ -119,13 +119,7 @@ class Fulfilment:
         if purchase is None or session["status"] != "complete":
             return purchase
         taken = await self._purchases.take_up(purchase, session, leaving=_CREDITABLE)
-        if taken.checkout_session_id != session["id"] and session["payment_status"] in PAID:
-            log.error("purchase_paid_twice", purchase_id=purchase.id, checkout_session_id=session["id"])
-            raise NeedsOperator(
-                f"Checkout session {session['id']} was paid for purchase {purchase.id}, which is {taken.status} by "
-                f"session {taken.checkout_session_id} already. Nothing was credited for it. Refund it, or grant its "
-                "credits by hand."
-            )
+        _check_not_paid_twice(taken, session)
         return taken
 
     async def payment_failed(self, checkout_session_id: str) -> Purchase | None:
@@ -145,13 +139,26 @@ class Fulfilment:
 
     async def _review(self, purchase: Purchase, session: dict[str, Any], problem: str) -> Purchase:
         log.warning("purchase_needs_review", purchase_id=purchase.id, problem=problem)
-        return await self._purchases.move(
+        return await self._settle(purchase, session, PurchaseStatus.NEEDS_REVIEW, problem=problem)
+
+    async def _settle(
+        self, purchase: Purchase, session: dict[str, Any], to: PurchaseStatus, **values: Any
+    ) -> Purchase:
+        """End a purchase by this session, unless another one has ended it: raises NeedsOperator if that was paid twice.
+
+        Another session may have taken the purchase up since this one did. What it is ended by is named together with
+        its payment, so that a refund is one of what was credited.
+        """
+        settled = await self._purchases.move(
             purchase,
-            PurchaseStatus.NEEDS_REVIEW,
+            to,
             leaving=_CREDITABLE,
-            problem=problem,
+            checkout_session_id=session["id"],
             payment_intent_id=_intent_id(session),
+            **values,
         )
+        _check_not_paid_twice(settled, session)
+        return settled
 
     async def _credit(self, purchase: Purchase, session: dict[str, Any]) -> Purchase:
         quantity = quantity_of(session) or purchase.quantity
@@ -167,18 +174,20 @@ class Fulfilment:
         )
         try:
             receipt = await self._ledger.submit(grant)
+        except IdempotencyConflict as conflict:
+            # Another session with another order has credited it, and is about to end it.
+            raise _paid_twice(purchase, session, "credited by another session") from conflict
         except Refusal as refusal:
             # It is paid, and asking the ledger again will not help: somebody has to know.
             return await self._review(purchase, session, f"Paid, but not credited: {refusal.message}")
-        credited = await self._purchases.move(
+        credited = await self._settle(
             purchase,
+            session,
             PurchaseStatus.CREDITED,
-            leaving=_CREDITABLE,
             entry_seq=receipt.entry.seq,
             quantity=quantity,
             credits=credits,
             amount_minor=purchase.minor_each * quantity,
-            payment_intent_id=_intent_id(session),
             paid_minor=paid.minor,
             problem=None,
         )
@@ -206,6 +215,19 @@ def _recovery_url(session: dict[str, Any]) -> str | None:
     recovery = (session.get("after_expiration") or {}).get("recovery") or {}
     found: str | None = recovery.get("url")
     return found
+
+
+def _check_not_paid_twice(purchase: Purchase, session: dict[str, Any]) -> None:
+    if purchase.checkout_session_id != session["id"] and session["payment_status"] in PAID:
+        raise _paid_twice(purchase, session, f"{purchase.status} by session {purchase.checkout_session_id}")
+
+
+def _paid_twice(purchase: Purchase, session: dict[str, Any], stands: str) -> NeedsOperator:
+    log.error("purchase_paid_twice", purchase_id=purchase.id, checkout_session_id=session["id"])
+    return NeedsOperator(
+        f"Checkout session {session['id']} was paid for purchase {purchase.id}, which is {stands} already. No credits "
+        "were granted a second time. Refund it, or grant its credits by hand."
+    )
 
 
 def _check_not_ours(session: dict[str, Any]) -> None:

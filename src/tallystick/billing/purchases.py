@@ -213,14 +213,16 @@ class Purchases:
     async def move(
         self, purchase: Purchase, to: PurchaseStatus, *, leaving: Iterable[PurchaseStatus], **values: Any
     ) -> Purchase:
-        """Set the status if it still is one of `leaving`; returns the purchase as it is afterwards."""
+        """Set the status if it still is one of `leaving`; returns the purchase as this has left it, or as it is."""
         moving = (
             update(purchases)
             .where(purchases.c.id == purchase.id, purchases.c.status.in_(list(leaving)))
             .values(status=to, updated_at=self._clock(), **values)
+            # Read later it might be as another session has left it meanwhile, and this one would take itself for late.
+            .returning(*purchases.c)
         )
-        await self._database.write(lambda connection: connection.execute(moving))
-        return await self._known(purchase.id)
+        moved = await self._database.write(lambda connection: connection.execute(moving).mappings().one_or_none())
+        return await self._known(purchase.id) if moved is None else _purchase(moved)
 
     async def _known(self, id: str) -> Purchase:
         found = await self.get(id)
