@@ -316,7 +316,8 @@ class Tallystick:
         """Refund `amount` minor units of a purchase (default: all that is left), once per `key` (S7).
 
         The money goes back at Stripe and the credits are taken back here, as one step: what a crash leaves
-        half-way is finished by itself. Raises what `quote_refund` raises, RefundRejected, StripeUnavailable.
+        half-way is finished by itself. Raises what `quote_refund` raises, RefundRejected, StripeUnavailable, and
+        StripeRejected when our key or our settings hold it up.
         """
         return await self.billing.refund(purchase_id, amount, key=key, reason=reason)
 

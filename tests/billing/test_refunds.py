@@ -14,8 +14,11 @@ from tallystick.billing.errors import (
     RefundConflict,
     RefundRejected,
     RefundTooLarge,
+    StripeRejected,
+    StripeUnavailable,
     UnknownPurchase,
 )
+from tallystick.billing.stripe_api import StripeApi
 from tallystick.domain.account import EntryKind
 from tallystick.domain.commands import GrantBonus, Spend
 from tallystick.domain.errors import InvalidAmount
@@ -248,6 +251,91 @@ async def test_what_stripe_refuses_is_told_and_remembered(shop: Shop) -> None:
     assert (kept.id, kept.status) == (requested.id, RefundStatus.REJECTED)
     await shop.deliver()
     assert await bonus_and_debt(shop) == (0, 0)
+
+
+def refuse(patch: pytest.MonkeyPatch, method: str, status: int, *, only: str | None = None) -> None:
+    """Let Stripe refuse one of our calls, as it does when a key has expired; or only for the payment `only`."""
+    original = getattr(StripeApi, method)
+
+    async def refusing(self: StripeApi, *args: Any) -> Any:
+        if only is None or only in args:
+            raise StripeRejected("Stripe refused a request (api_key_expired, request req_1).", status=status)
+        return await original(self, *args)
+
+    patch.setattr(StripeApi, method, refusing)
+
+
+async def refunded_at_stripe(shop: Shop) -> int:
+    return sum(charge.amount_refunded for charge in (await shop.stripe.v1.charges.list_async()).data)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("method", ["refunds_of", "create_refund", "payment"])
+async def test_s23_a_refund_is_not_given_up_because_of_a_key_and_is_made_once_when_that_is_mended(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, method: str, status: int
+) -> None:
+    purchase_id = await bought(shop)
+    create = StripeApi.create_refund
+
+    async def answer_lost(self: StripeApi, *args: Any) -> Any:
+        await create(self, *args)
+        raise StripeUnavailable
+
+    with monkeypatch.context() as patched:
+        if method == "create_refund":
+            await shop.billing._refunds._request(await shop.billing.quote_refund(purchase_id, 300), "r", "")
+        else:
+            patched.setattr(StripeApi, "create_refund", answer_lost)
+            with pytest.raises(StripeUnavailable):
+                await shop.billing.refund(purchase_id, 300, key="r")
+            patched.setattr(StripeApi, "create_refund", create)
+        refuse(patched, method, status)
+        with pytest.raises(StripeRejected, match=r"as requested.*same key") as told:
+            await shop.billing.refund(purchase_id, 300, key="r")
+        assert "Nothing was changed" not in told.value.message
+        assert told.value.details["status"] == status
+        assert await shop.billing.resume_refunds() == 0
+        (kept,) = await shop.billing.refunds_of(purchase_id)
+        assert (kept.status, kept.problem) == (RefundStatus.REQUESTED, None)
+    done = await shop.billing.refund(purchase_id, 300, key="r")
+    assert (done.id, done.status) == (kept.id, RefundStatus.DONE)
+    assert (await refunded_at_stripe(shop), await bonus_and_debt(shop)) == (300, (100, 0))
+
+
+@pytest.mark.parametrize("status", [400, 402])
+async def test_s23_what_stripe_refuses_of_the_refund_itself_is_refused_for_good(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    purchase_id = await bought(shop)
+    with monkeypatch.context() as patched:
+        refuse(patched, "create_refund", status)
+        with pytest.raises(RefundRejected):
+            await shop.billing.refund(purchase_id, 300, key="r")
+    with pytest.raises(RefundRejected):
+        await shop.billing.refund(purchase_id, 300, key="r")
+    assert (await refunded_at_stripe(shop), await bonus_and_debt(shop)) == (0, (200, 0))
+
+
+async def test_s23_a_refund_that_stripe_refuses_to_show_holds_up_neither_the_others_nor_reconciliation(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = await bought(shop)
+    newer = (await shop.buy()).id
+    await shop.deliver()
+    for purchase_id in (older, newer):
+        await shop.billing._refunds._request(await shop.billing.quote_refund(purchase_id), "r", "")
+    held_up = (await shop.billing.purchase("acme", newer)).payment_intent_id
+    with monkeypatch.context() as patched:
+        refuse(patched, "payment", 403, only=held_up)
+        assert await shop.billing.resume_refunds() == 1
+    statuses = [(await shop.billing.refunds_of(id))[0].status for id in (older, newer)]
+    assert statuses == [RefundStatus.DONE, RefundStatus.REQUESTED]
+    with monkeypatch.context() as patched:
+        await shop.sql("UPDATE refunds SET updated_at = '2020-01-01T00:00:00.000000+00:00'")
+        refuse(patched, "refunds_of", 403, only=held_up)
+        assert (await shop.billing.reconcile()).finished
+    assert await shop.billing.resume_refunds() == 1
+    assert (await refunded_at_stripe(shop), await bonus_and_debt(shop)) == (2 * 599, (0, 0))
 
 
 POINTS = [

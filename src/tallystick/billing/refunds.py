@@ -37,6 +37,9 @@ from tallystick.ledger import Ledger
 GRACE = timedelta(seconds=30)
 """How long a refund may be under way before somebody else takes it up."""
 
+# What Stripe answers when it does not make a refund. All else is about our key or our settings, which can be mended.
+_REFUSED_FOR_GOOD = (400, 402)
+
 log = structlog.get_logger(__name__)
 
 
@@ -165,8 +168,9 @@ class Refunds:
         """Refund `amount` minor units (default: all that is left), once per `key`, and take the credits back.
 
         Raises what `quote` raises, RefundConflict for a key that was used for another request, RefundRejected
-        when Stripe refuses. When Stripe does not answer, StripeUnavailable: the refund then is completed by
-        itself, and asking again with the same key tells how it went.
+        when Stripe refuses. When Stripe does not answer, StripeUnavailable, and when it refuses for another reason, as
+        because of our key, StripeRejected: the refund then stays requested and is completed by itself, and asking again
+        with the same key tells how it went.
         """
         require_identifier(key, "idempotency key")
         known = await self._of_key(purchase_id, key)
@@ -206,7 +210,7 @@ class Refunds:
                 await self._carry_out(refund)
             except RefundRejected as error:
                 log.warning("refund_rejected", refund_id=refund.id, reason=error.message)
-            except Unavailable as error:
+            except (Unavailable, StripeRejected) as error:
                 log.warning("refund_postponed", refund_id=refund.id, reason=error.message)
                 continue
             finished += 1
@@ -265,11 +269,9 @@ class Refunds:
             raise LookupError(f"purchase {refund.purchase_id} lost its payment")
         try:
             made = await self._made(refund, purchase.payment_intent_id)
+            await self._clawbacks.sync(purchase.payment_intent_id)
         except StripeRejected as error:
-            problem = await self._why(error, purchase.payment_intent_id)
-            await self._move(refund, RefundStatus.REJECTED, problem=problem)
-            raise RefundRejected(problem) from error
-        await self._clawbacks.sync(purchase.payment_intent_id)
+            raise _held_up(refund, error) from error
         log.info("refunded", purchase_id=purchase.id, refund_id=refund.id, amount=str(refund.amount))
         return await self._move(refund, RefundStatus.DONE, stripe_refund_id=made["id"], problem=None)
 
@@ -282,7 +284,7 @@ class Refunds:
         return f"Stripe refused the refund, because the payment is disputed. Nothing was changed. {meaning}"
 
     async def _made(self, refund: Refund, payment_intent_id: str) -> dict[str, Any]:
-        """The refund at Stripe: the one that an earlier try has made, else a new one.
+        """The refund at Stripe: the one that an earlier try has made, else a new one. Raises RefundRejected.
 
         Stripe forgets idempotency keys after a day, so the refunds themselves are looked at first.
         """
@@ -295,7 +297,14 @@ class Refunds:
             "reason": "requested_by_customer",
             "metadata": {"refund_id": refund.id, "purchase_id": refund.purchase_id},
         }
-        return await self._api.create_refund(params, f"tallystick-{refund.id}")
+        try:
+            return await self._api.create_refund(params, f"tallystick-{refund.id}")
+        except StripeRejected as error:
+            if error.details.get("status") not in _REFUSED_FOR_GOOD:
+                raise
+            problem = await self._why(error, payment_intent_id)
+            await self._move(refund, RefundStatus.REJECTED, problem=problem)
+            raise RefundRejected(problem) from error
 
     async def _move(self, refund: Refund, to: RefundStatus, **values: Any) -> Refund:
         moving = (
@@ -337,6 +346,17 @@ def _where_it_is(payment: Payment) -> str | None:
     if payment.paid == 0:
         return of_a_charge(payment.charge)
     return for_a_refund(payment.standing) if payment.disputed else None
+
+
+def _held_up(refund: Refund, error: StripeRejected) -> StripeRejected:
+    """For whoever asked for a refund that is not finished because of our key or our settings."""
+    said = error.details.get("stripe_code") or error.details.get("status")
+    return StripeRejected(
+        f"Stripe refused a request for the refund of {refund.amount} of purchase {refund.purchase_id} ({said}). It may "
+        "have been made at Stripe already, and is kept here as requested. Have the key and the settings mended: then it "
+        "is finished by itself within a minute, or by asking again with the same key. Another key is another refund.",
+        **error.details,
+    )
 
 
 def _told(refund: Refund) -> Refund:
