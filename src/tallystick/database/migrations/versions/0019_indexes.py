@@ -24,5 +24,7 @@ def upgrade() -> None:
         postgresql_where=_DISPUTED,
         sqlite_where=_DISPUTED,
     )
-    op.create_index(op.f("subscriptions_stripe_customer_id_ix"), "subscriptions", ["stripe_customer_id"], unique=False)
+    op.create_index(
+        op.f("subscriptions_stripe_customer_id_ix"), "subscriptions", ["stripe_customer_id"], unique=False
+    )
     op.create_index(op.f("sessions_expires_at_ix"), "sessions", ["expires_at"], unique=False)
