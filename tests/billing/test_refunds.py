@@ -259,7 +259,7 @@ def refuse(patch: pytest.MonkeyPatch, method: str, status: int, *, only: str | N
 
     async def refusing(self: StripeApi, *args: Any) -> Any:
         if only is None or only in args:
-            raise StripeRejected("Stripe refused a request (api_key_expired, request req_1).", status=status)
+            raise StripeRejected("Stripe refused a request (api_key_expired, request req_1).", stripe_status=status)
         return await original(self, *args)
 
     patch.setattr(StripeApi, method, refusing)
@@ -293,7 +293,7 @@ async def test_s23_a_refund_is_not_given_up_because_of_a_key_and_is_made_once_wh
         with pytest.raises(StripeRejected, match=r"as requested.*same key") as told:
             await shop.billing.refund(purchase_id, 300, key="r")
         assert "Nothing was changed" not in told.value.message
-        assert told.value.details["status"] == status
+        assert told.value.details["stripe_status"] == status
         assert await shop.billing.resume_refunds() == 0
         (kept,) = await shop.billing.refunds_of(purchase_id)
         assert (kept.status, kept.problem) == (RefundStatus.REQUESTED, None)

@@ -287,3 +287,9 @@ async def test_the_page_about_the_api_works_as_it_is_written(tmp_path: Path) -> 
     }
     declared = {code: STATUSES[code] for code in DOCUMENT["components"]["examples"]}
     assert told == declared | {"internal_error": 500}
+
+
+def test_the_status_in_a_problem_is_that_of_the_answer() -> None:
+    examples = DOCUMENT["components"]["examples"]
+    said = {code: example["value"]["status"] for code, example in examples.items()}
+    assert said == {code: STATUSES[code] for code in examples}

@@ -124,7 +124,7 @@ async def _seen(look: Awaitable[T]) -> T | Unseen:
     except StripeUnavailable as error:
         return Unseen(f"{stripes_words(error)}.", "Look at status.stripe.com, and try again.", failed=True)
     except StripeRejected as error:
-        if error.details["status"] == 403:
+        if error.details["stripe_status"] == 403:
             to_do = "Give the restricted key that permission if you want this to be looked at."
             return Unseen(stripes_words(error), to_do)
         return Unseen(stripes_words(error), "Correct what it names, and try again.", failed=True)

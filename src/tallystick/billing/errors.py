@@ -162,7 +162,7 @@ class SubscriptionNotLost(Refusal):
             f"Stripe has subscription {subscription_id}: it is {status} there. Nothing was changed. "
             "Cancel it in Stripe's dashboard; its account follows.",
             subscription_id=subscription_id,
-            status=status,
+            stripe_status=status,
         )
 
 

@@ -300,7 +300,7 @@ class Refunds:
         try:
             return await self._api.create_refund(params, f"tallystick-{refund.id}")
         except StripeRejected as error:
-            if error.details.get("status") not in _REFUSED_FOR_GOOD:
+            if error.details.get("stripe_status") not in _REFUSED_FOR_GOOD:
                 raise
             problem = await self._why(error, payment_intent_id)
             await self._move(refund, RefundStatus.REJECTED, problem=problem)
@@ -350,7 +350,7 @@ def _where_it_is(payment: Payment) -> str | None:
 
 def _held_up(refund: Refund, error: StripeRejected) -> StripeRejected:
     """For whoever asked for a refund that is not finished because of our key or our settings."""
-    said = error.details.get("stripe_code") or error.details.get("status")
+    said = error.details.get("stripe_code") or error.details.get("stripe_status")
     return StripeRejected(
         f"Stripe refused a request for the refund of {refund.amount} of purchase {refund.purchase_id} ({said}). It may "
         "have been made at Stripe already, and is kept here as requested. Have the key and the settings mended: then it "

@@ -137,7 +137,7 @@ class Setup:
         try:
             return await self._api.version_of_latest_event()
         except StripeRejected as error:
-            if error.details["status"] != 403:
+            if error.details["stripe_status"] != 403:
                 raise
             return None
 
@@ -145,7 +145,7 @@ class Setup:
         try:
             return tuple(await self._api.event_destinations())
         except StripeRejected as error:
-            if error.details["status"] != 403:
+            if error.details["stripe_status"] != 403:
                 raise
             return None
 

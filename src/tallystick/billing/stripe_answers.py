@@ -58,7 +58,7 @@ async def ask(request: Awaitable[T]) -> T:
             f"Stripe refused a request ({error.code or error.http_status}, request {error.request_id}). "
             "Nothing was changed. An operator has to look at the settings.",
             stripe_code=error.code,
-            status=error.http_status,
+            stripe_status=error.http_status,
         )
         # Looking for what is not there is a question like any other: the caller says whether the answer is bad.
         say = log.info if rejected.is_missing else log.error

@@ -85,7 +85,7 @@ _ERRORS: tuple[TallystickError, ...] = (
         "Stripe refused a request (api_key_expired, request req_1a2b3c). Nothing was changed. An operator has to "
         "look at the settings.",
         stripe_code="api_key_expired",
-        status=401,
+        stripe_status=401,
     ),
     DatabaseUnavailable(),
     LedgerUnavailable(
