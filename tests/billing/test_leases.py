@@ -159,6 +159,64 @@ async def test_s28_an_outage_of_stripe_parks_nothing_however_long_it_lasts(
     assert (await only(database)).status is EventStatus.DONE
 
 
+async def test_s28_tries_that_end_in_an_outage_do_not_count_and_others_do(
+    database: Database, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inboxes, "MOST_ATTEMPTS", 3)
+    fails: Exception = StripeUnavailable()
+
+    async def act(_: str) -> None:
+        raise fails
+
+    inbox = inbox_with(database, clock, act)
+    await inbox.store(an_event())
+    for tries in range(3):
+        fails = StripeUnavailable()
+        for _ in range(5):
+            assert await inbox.work() == 1
+            assert ((await only(database)).status, (await only(database)).attempts) == (EventStatus.PENDING, tries)
+            clock.advance(hours=1)
+        fails = InvalidInput("Not this time.")
+        assert await inbox.work() == 1
+        assert (await only(database)).attempts == tries + 1
+        clock.advance(hours=1)
+    assert (await only(database)).status is EventStatus.PARKED
+
+
+async def test_s28_the_pauses_of_an_outage_grow_up_to_a_minute(database: Database, clock: FrozenClock) -> None:
+    async def act(_: str) -> None:
+        raise StripeUnavailable
+
+    inbox = inbox_with(database, clock, act)
+    await inbox.store(an_event())
+    pauses = []
+    for _ in range(9):
+        assert await inbox.work() == 1
+        due_at = (await only(database)).due_at
+        assert due_at is not None
+        pauses.append((due_at - clock.now).total_seconds())
+        clock.now = due_at
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+async def test_s28_a_try_whose_worker_died_counts(
+    database: Database, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inboxes, "MOST_ATTEMPTS", 3)
+
+    async def act(_: str) -> None:
+        raise InvalidInput("Not this time.")
+
+    inbox = inbox_with(database, clock, act)
+    await inbox.store(an_event())
+    for tries in (1, 2):
+        assert len(await inbox._lease(1)) == 1
+        assert (await only(database)).attempts == tries
+        clock.now += LEASE
+    assert await inbox.work() == 1
+    assert ((await only(database)).status, (await only(database)).attempts) == (EventStatus.PARKED, 3)
+
+
 async def test_s27_many_workers_on_one_inbox_act_once_on_each_event(database: Database, clock: FrozenClock) -> None:
     acted: Counter[str] = Counter()
     at_once = most = 0

@@ -20,9 +20,10 @@ AT_ONCE = 500
 class StoredEvent:
     """An event in the inbox, without its payload.
 
-    `attempts` are the tries since it came, or was last replayed. `due_at` is when it is tried next, or when the
-    lease on it runs out; None when it is finished. `account_id` and `purchase_id` are whom and what it was found
-    to be about when it was worked; `snapshot_event` is the snapshot that tells the same as a thin event.
+    `attempts` are the tries since it came, or was last replayed, without those that an outage ended. `due_at` is
+    when it is tried next, or when the lease on it runs out; None when it is finished. `account_id` and `purchase_id`
+    are whom and what it was found to be about when it was worked; `snapshot_event` is the snapshot that tells the same
+    as a thin event.
     """
 
     id: str

@@ -33,7 +33,7 @@ MOST_ATTEMPTS = 12
 LONGEST_PAUSE = timedelta(hours=1)
 OUTAGE_PAUSE = timedelta(minutes=1)
 """The longest pause while Stripe or the database does not answer: that is not the event's fault, so it is
-tried again for as long as it takes, and soon after."""
+tried again for as long as it takes, and soon after. Such a try does not count."""
 
 POLL_SECONDS = 1.0
 """How often to look for events whose time has come; new ones wake the worker at once."""
@@ -174,7 +174,7 @@ class Inbox:
     async def _act(self, event: LeasedEvent) -> Outcome:
         problem: str | None = None
         park = event.attempts >= MOST_ATTEMPTS
-        longest = LONGEST_PAUSE
+        longest, tries, counted = LONGEST_PAUSE, event.attempts, True
         about, whole = About(), dict[str, Any]()
         try:
             whole = await self._whole(event)
@@ -182,7 +182,9 @@ class Inbox:
         except NeedsOperator as error:
             problem, park = error.message, True
         except Unavailable as error:
-            problem, park, longest = error.message, False, OUTAGE_PAUSE
+            problem, park = error.message, False
+            # Its attempts stay as they were, so its leases tell how often it was tried.
+            longest, tries, counted = OUTAGE_PAUSE, event.lease, False
         except TallystickError as error:
             problem = f"{error.code}: {error.message}"
         except Exception as error:
@@ -197,7 +199,7 @@ class Inbox:
             status, due_at = EventStatus.PARKED, None
         else:
             log.warning("event_postponed", event_id=event.id, type=event.type, problem=problem)
-            pause = min(longest, timedelta(seconds=2 ** min(event.attempts - 1, 12)))
+            pause = min(longest, timedelta(seconds=2 ** min(tries - 1, 12)))
             status, due_at = EventStatus.PENDING, now + pause
         return Outcome(
             event.id,
@@ -209,6 +211,7 @@ class Inbox:
             account_id=about.account_id,
             purchase_id=about.purchase_id,
             snapshot_event=whole.get("snapshot_event"),
+            counted=counted,
         )
 
 

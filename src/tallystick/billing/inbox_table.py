@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Integer, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.database.engine import Database
@@ -50,7 +50,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class LeasedEvent:
-    """An event that one worker has for a while. `attempts` counts this one; `lease` is the number of the lease."""
+    """An event that one worker has for a while.
+
+    `attempts` counts this one, and none that an outage ended; `lease` is the number of the lease, of which all count.
+    """
 
     id: str
     type: str
@@ -63,8 +66,8 @@ class LeasedEvent:
 class Outcome:
     """What came of working an event under the lease of that number. With `due_at` it is tried again then.
 
-    `account_id` and `purchase_id` are whom and what it was found to be about, `snapshot_event` the snapshot that
-    tells the same as a thin event; each as far as that is known.
+    A try that is not `counted` is given back. `account_id` and `purchase_id` are whom and what it was found to be
+    about, `snapshot_event` the snapshot that tells the same as a thin event; each as far as that is known.
     """
 
     id: str
@@ -76,6 +79,7 @@ class Outcome:
     account_id: str | None = None
     purchase_id: str | None = None
     snapshot_event: str | None = None
+    counted: bool = True
 
 
 _FINISH = (
@@ -87,6 +91,7 @@ _FINISH = (
         due_at=bindparam("new_due_at"),
         last_error=bindparam("problem"),
         finished_at=bindparam("new_finished_at"),
+        attempts=stripe_events.c.attempts - bindparam("given_back", type_=Integer),
         account_id=func.coalesce(bindparam("of_account"), stripe_events.c.account_id),
         purchase_id=func.coalesce(bindparam("of_purchase"), stripe_events.c.purchase_id),
         snapshot_event=func.coalesce(bindparam("of_snapshot"), stripe_events.c.snapshot_event),
@@ -258,6 +263,7 @@ def _finish_row(outcome: Outcome) -> Mapping[str, Any]:
         "new_status": outcome.status,
         "new_due_at": outcome.due_at,
         "problem": outcome.problem,
+        "given_back": 0 if outcome.counted else 1,
         "new_finished_at": outcome.at if outcome.due_at is None else None,
         "of_account": outcome.account_id,
         "of_purchase": outcome.purchase_id,
