@@ -174,10 +174,10 @@ class Fulfilment:
         )
         try:
             receipt = await self._ledger.submit(grant)
-        except IdempotencyConflict as conflict:
-            # Another session with another order has credited it, and is about to end it.
-            raise _paid_twice(purchase, session, "credited by another session") from conflict
         except Refusal as refusal:
+            if isinstance(refusal, IdempotencyConflict) and await self._is_credited(purchase):
+                # By another session with another order, which is about to end it.
+                raise _paid_twice(purchase, session, "credited by another session") from refusal
             # It is paid, and asking the ledger again will not help: somebody has to know.
             return await self._review(purchase, session, f"Paid, but not credited: {refusal.message}")
         credited = await self._settle(
@@ -199,6 +199,11 @@ class Fulfilment:
                 credits=credits,
             )
         return credited
+
+    async def _is_credited(self, purchase: Purchase) -> bool:
+        """Whether the entry that carries the purchase's key is its own; an application may have used that key."""
+        entry = await self._ledger.entry_by_key(purchase.account_id, purchase.ledger_key)
+        return entry is not None and entry.grant is not None and entry.reference == purchase.id
 
 
 def is_not_coming(session: dict[str, Any]) -> bool:
