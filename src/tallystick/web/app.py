@@ -44,8 +44,7 @@ def create_app(credits: Tallystick, settings: WebSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with credits:
-            site.open()
+        async with credits, site.running():
             yield
 
     app = Documented(

@@ -1,5 +1,8 @@
 """What every page needs in its hand: the service, who is signed in, and how to render."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tallystick.periodically import periodically
 from tallystick.service import Tallystick
 from tallystick.web import views
 from tallystick.web.problems import NotSignedIn, RequestRefused
@@ -15,6 +19,9 @@ from tallystick.web.sessions import COOKIE, LIFETIME, Sessions
 from tallystick.web.users import User, Users
 
 HERE = Path(__file__).parent
+
+FORGET_SECONDS = 60
+"""How often sessions are looked for that have run out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,21 @@ class Site:
         """The sessions of the open database."""
         return self._sessions
 
-    def open(self) -> None:
-        """Called once the database is open."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """For as long as the database is open: knows users and sessions, and forgets sessions that have run out."""
         self._users = Users(self.credits.database, self.credits.clock)
         self._sessions = Sessions(self.credits.database, self.credits.clock, self.settings.secret_key)
+        stopping = asyncio.Event()
+        forgetting = periodically(
+            "sessions", self._sessions.forget, FORGET_SECONDS, stopping, first_in=FORGET_SECONDS
+        )
+        task = asyncio.create_task(forgetting, name="tallystick sessions")
+        try:
+            yield
+        finally:
+            stopping.set()
+            await task
 
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """Render a page, or a part of one."""

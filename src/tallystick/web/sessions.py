@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from tallystick.clock import Clock
 from tallystick.database.engine import Database
@@ -15,6 +15,9 @@ from tallystick.database.tables import sessions
 COOKIE = "tallystick_session"
 LIFETIME = timedelta(days=30)
 _RENEW_AFTER = timedelta(days=1)
+
+AT_ONCE = 500
+"""How many go in one transaction: a few milliseconds, in which nobody else can write on SQLite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +37,13 @@ class Sessions:
         self._key = secret_key.encode()
 
     async def start(self, user_id: str) -> str:
-        """A new session; returns the token for the cookie. Forgets the user's sessions that have run out."""
+        """A new session; returns the token for the cookie."""
         token = secrets.token_urlsafe(32)
         now = self._clock()
-        forgetting = delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= now)
         adding = insert(sessions).values(
             token_hash=self._hash(token), user_id=user_id, created_at=now, expires_at=now + LIFETIME
         )
-
-        def start(connection: Connection) -> None:
-            connection.execute(forgetting)
-            connection.execute(adding)
-
-        await self._database.write(start)
+        await self._database.write(lambda connection: connection.execute(adding))
         return token
 
     async def find(self, token: str) -> Session | None:
@@ -65,6 +62,21 @@ class Sessions:
         """Sign out."""
         ending = delete(sessions).where(sessions.c.token_hash == self._hash(token))
         await self._database.write(lambda connection: connection.execute(ending))
+
+    async def forget(self) -> int:
+        """Forget the sessions that have run out. Returns how many there were. Raises DatabaseUnavailable."""
+        now = self._clock()
+        over = select(sessions.c.token_hash).where(sessions.c.expires_at <= now)
+        some = select(over.limit(AT_ONCE).with_for_update(skip_locked=True).cte("over"))
+        forgetting = delete(sessions).where(sessions.c.token_hash.in_(some)).returning(sessions.c.token_hash)
+        gone = 0
+        # Looked for first: on SQLite, who writes keeps all others from it.
+        while await self._database.read(lambda connection: connection.execute(select(over.exists())).scalar_one()):
+            went = await self._database.write(lambda connection: len(connection.execute(forgetting).all()))
+            gone += went
+            if went < AT_ONCE:
+                break
+        return gone
 
     async def _renew(self, token: str, now: datetime) -> None:
         renewing = (
