@@ -15,6 +15,7 @@ from tallystick.cli import customers
 from tallystick.cli.house import House
 from tallystick.database.tables import sessions
 from tallystick.domain.commands import ClawBack, GrantBonus, PlaceHold, Spend
+from tallystick.domain.replay import LedgerMismatch
 from tallystick.web.app import WebSettings, create_app
 from tallystick.web.pages.entrance import local
 from tallystick.web.views import entry_view, until
@@ -297,13 +298,14 @@ async def test_s28_an_operator_and_nobody_else_dismisses_a_parked_event_and_says
         assert (again.status_code, "is dismissed" in again.text) == (422, True)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("the inside"), LedgerMismatch("the inside")], ids=repr)
 async def test_an_error_on_our_side_is_noted_and_shows_nothing_of_its_inside(
-    house: House, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    house: House, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     await sign_up(browser)
 
     async def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError("the inside")
+        raise error
 
     monkeypatch.setattr(house.credits, "entries", broken)
     # To render the locals of every frame takes half a minute.

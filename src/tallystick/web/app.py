@@ -19,6 +19,7 @@ from tallystick.web.pages import account, operator, returning
 from tallystick.web.pages.entrance import make_entrance
 from tallystick.web.problems import (
     PROBLEM_JSON,
+    STATUSES,
     RequestRefused,
     from_http,
     from_validation,
@@ -94,6 +95,8 @@ def _wants_json(request: Request) -> bool:
 async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, TallystickError):
         raise error
+    if error.code not in STATUSES:
+        return await _unexpected(request, error)
     if _wants_json(request):
         return problem(error)
     if error.code == "not_signed_in":

@@ -137,7 +137,9 @@ def problem_body(error: TallystickError) -> dict[str, Any]:
 
 
 def problem(error: TallystickError) -> Response:
-    """The problem document of an error."""
+    """The problem document of an error. What no caller is to meet over HTTP is told as any error of our own."""
+    if error.code not in STATUSES:
+        return unexpected(error)[1]
     status = status_of(error)
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
     if status == 401:
