@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tallystick import (
+    Balance,
     InsufficientCredits,
     InvalidAmount,
     InvalidInput,
@@ -228,6 +229,96 @@ async def test_s12_a_hold_whose_placing_was_cancelled_is_released(credits: Tally
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (await credits.balance("a")).held == 0
+
+
+async def settled(credits: Tallystick) -> Balance:
+    """The balance once nothing is held any more, or after a while."""
+    for _ in range(100):
+        if (await credits.balance("a")).held == 0:
+            break
+        await asyncio.sleep(0.02)
+    return await credits.balance("a")
+
+
+async def test_s12_what_was_drawn_is_captured_though_the_block_is_cancelled_over_and_over(
+    credits: Tallystick,
+) -> None:
+    drawn = asyncio.Event()
+
+    async def work() -> None:
+        async with credits.hold("a", 20) as hold:
+            await hold.draw(4)
+            drawn.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(work())
+    await drawn.wait()
+    # As web frameworks do when a client goes away: whatever is waited for, the end of the block included.
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    balance = await settled(credits)
+    assert (balance.held, balance.available) == (0, 21)
+
+
+async def test_s12_a_run_that_is_cancelled_while_it_finds_the_hold_of_another_leaves_it_to_that(
+    credits: Tallystick,
+) -> None:
+    async def again() -> None:
+        async with credits.hold("a", 10, key="request-1"):
+            await asyncio.sleep(60)
+
+    async with credits.hold("a", 10, key="request-1") as hold:
+        await hold.draw(4)
+        task = asyncio.create_task(again())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await available(credits) == 21
+
+
+async def test_s12_a_hold_that_is_refused_as_its_placing_is_cancelled_is_no_hold_left_open(
+    credits: Tallystick,
+) -> None:
+    with capture_logs() as logs:
+        task = asyncio.create_task(credits.hold("a", 100).__aenter__())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert [log for log in logs if log["event"] == "hold_left_open"] == []
+
+
+async def test_s7_s12_a_run_that_goes_on_sets_aside_what_it_draws(credits: Tallystick) -> None:
+    died = await credits.hold("a", 5, key="request-1").__aenter__()
+    await died.draw(14)
+    async with credits.hold("a", 5, key="request-1") as hold:
+        await hold.draw(12)
+        # As much more as the run that died had set aside by then.
+        await hold.draw(11)
+        assert (await credits.balance("a")).held == hold.amount == 23
+    assert await available(credits) == 2
+
+
+async def test_s7_s12_a_run_that_goes_on_extends_its_hold_from_now(credits: Tallystick, clock: FrozenClock) -> None:
+    died = await credits.hold("a", 5, key="request-1").__aenter__()
+    await died.extend(2, seconds=3600)
+    clock.advance(minutes=50)
+    async with credits.hold("a", 5, key="request-1") as hold:
+        await hold.extend(2, seconds=3600)
+        assert (hold.amount, hold.expires_at) == (7, clock.now + timedelta(hours=1))
+        await hold.extend(3)
+        assert (await credits.balance("a")).held == hold.amount == 10
+
+
+async def test_s12_chunks_that_cost_nothing_keep_the_hold_of_what_was_drawn(
+    credits: Tallystick, clock: FrozenClock
+) -> None:
+    async with credits.hold("a", 10) as hold:
+        async for _ in hold.metered(chunks(clock, [5, 0, 0, 0, 0], minutes=6), cost=lambda chunk: chunk):
+            pass
+    assert await available(credits) == 20
 
 
 async def test_s7_s12_an_extension_that_was_cut_off_does_not_stand_in_the_way_of_another(credits: Tallystick) -> None:

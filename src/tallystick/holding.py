@@ -15,19 +15,20 @@ from tallystick.domain.errors import (
     HoldNotOpen,
     InsufficientCredits,
     InvalidInput,
+    Refusal,
     TallystickError,
-    Unavailable,
     shown,
 )
 from tallystick.ledger import Ledger, Receipt
 
 Chunk = TypeVar("Chunk")
+Done = TypeVar("Done")
 
 LONGEST_KEY = 255
 """How many characters an idempotency key may have."""
 
 LONGEST_WAIT = 5.0
-"""For how many seconds a cancelled caller is kept, to release a hold that it was about to place."""
+"""For how many seconds a cancelled caller is kept, so that what becomes of its hold is settled."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +69,10 @@ class Holding:
         self._place = PlaceHold(
             account_id=account_id, key=self._key, amount=amount, seconds=seconds, operation=operation
         )
+        # Each run of the same work extends anew: what an earlier one did is in the hold already.
+        self._run = uuid.uuid4().hex
         self._extensions = 0
+        self._spare = 0
         self._open = False
         self._is_over = False
         self.account_id = account_id
@@ -79,29 +83,31 @@ class Holding:
         self.expires_at: datetime | None = None
 
     async def __aenter__(self) -> Self:
+        placing = _kept(self._ledger.submit(self._place))
         try:
-            receipt = await self._ledger.submit(self._place)
+            receipt = await asyncio.shield(placing)
         except asyncio.CancelledError:
-            await _done_all_the_same(self._unplace())
+            await asyncio.wait({_kept(self._unplace(placing))}, timeout=LONGEST_WAIT)
             raise
         self.id = receipt.entry.seq
         await self._know(receipt, self._place.amount)
+        self._spare = max(self.amount - self._place.amount, 0)
         self._open = True
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self._open:
-            return
+        if self._open:
+            await _done_all_the_same(self._end(kind))
+
+    async def _end(self, kind: type[BaseException] | None) -> None:
         try:
             await self.capture(self.drawn)
-        except (Unavailable, HoldNotOpen) as error:
+        except TallystickError as error:
             if self.drawn == 0 and isinstance(error, HoldNotOpen):
                 # A hold whose deadline has passed has been released already.
                 return
             # What happened in the block matters more to the caller. With nothing drawn the hold runs out by itself.
-            log.warning(
-                "hold_left_open", account=self.account_id, hold=self.id, drawn=self.drawn, reason=error.message
-            )
+            self._tell_left_open(error)
             if kind is None and self.drawn:
                 raise
 
@@ -115,19 +121,15 @@ class Holding:
         if type(amount) is int and amount == 0:
             return await self.release()
         key = self._derived(f"capture:{require_credits(amount)}")
-        receipt = await self._ledger.submit(Capture(account_id=self.account_id, key=key, hold=self.id, amount=amount))
-        self._open = False
-        return receipt
+        return await _done_all_the_same(
+            self._settle(Capture(account_id=self.account_id, key=key, hold=self.id, amount=amount))
+        )
 
     async def release(self) -> Receipt:
         """Give everything back now instead of at the end of the block."""
         if not self._open:
             raise HoldClosed
-        receipt = await self._ledger.submit(
-            Release(account_id=self.account_id, key=self._derived("release"), hold=self.id)
-        )
-        self._open = False
-        return receipt
+        return await _done_all_the_same(self._settle(self._release()))
 
     async def extend(self, amount: int | None = None, *, seconds: int | None = None) -> None:
         """Set `amount` more aside, or let the hold last `seconds` from now, or both.
@@ -136,18 +138,12 @@ class Holding:
         """
         if not self._open:
             raise HoldClosed
-        # What is asked for is part of the key: one that was cut off, or an earlier run of the same work, may have
-        # asked for something else.
-        command = ExtendHold(
-            account_id=self.account_id,
-            key=self._derived(f"extend:{self._extensions + 1}:{amount or 0}:{seconds or 0}"),
-            hold=self.id,
-            amount=amount,
-            seconds=seconds,
-        )
-        receipt = await self._ledger.submit(command)
-        self._extensions += 1
-        await self._know(receipt, self.amount + (amount or 0))
+        # What an earlier run set aside beyond what this one has asked for counts as set aside now.
+        spared = 0 if amount is None else min(self._spare, require_credits(amount))
+        missing = None if amount is None or amount == spared else amount - spared
+        if missing is not None or seconds is not None or not spared:
+            await self._extend(missing, seconds)
+        self._spare -= spared
 
     async def draw(self, amount: int) -> None:
         """Note that `amount` credits of work are about to be delivered, setting more aside when it takes that.
@@ -163,11 +159,11 @@ class Holding:
         seconds = self._place.seconds if self._is_half_over() else None
         if missing > 0:
             try:
-                await self.extend(max(missing, self._place.amount), seconds=seconds)
+                await self._extend(max(missing, self._place.amount), seconds)
             except InsufficientCredits:
-                await self.extend(missing, seconds=seconds)
+                await self._extend(missing, seconds)
         elif seconds is not None:
-            await self.extend(seconds=seconds)
+            await self._extend(None, seconds)
         self.drawn += amount
 
     async def metered(
@@ -187,6 +183,8 @@ class Holding:
                     except InsufficientCredits:
                         self.exhausted = True
                         return
+                else:
+                    await self._keep()
                 yield chunk
         finally:
             close = getattr(source, "aclose", None)
@@ -208,10 +206,47 @@ class Holding:
             raise HoldNotOpen(self.id)
         return self._ledger.now() >= self.expires_at - timedelta(seconds=self._place.seconds) / 2
 
-    async def _unplace(self) -> None:
-        """Release the hold of which it is not known whether it was placed."""
-        self.id = (await self._ledger.submit(self._place)).entry.seq
-        await self._ledger.submit(Release(account_id=self.account_id, key=self._derived("release"), hold=self.id))
+    async def _keep(self) -> None:
+        """Let the hold of what was drawn last longer when that is due, though nothing is drawn now."""
+        if self._open and self.drawn and self._is_half_over():
+            await self._extend(None, self._place.seconds)
+
+    async def _extend(self, amount: int | None, seconds: int | None) -> None:
+        # What is asked for is part of the key: one that was cut off may have asked for something else.
+        command = ExtendHold(
+            account_id=self.account_id,
+            key=self._derived(f"extend:{self._run}:{self._extensions + 1}:{amount or 0}:{seconds or 0}"),
+            hold=self.id,
+            amount=amount,
+            seconds=seconds,
+        )
+        receipt = await self._ledger.submit(command)
+        self._extensions += 1
+        await self._know(receipt, self.amount + (amount or 0))
+
+    async def _settle(self, command: Capture | Release) -> Receipt:
+        receipt = await self._ledger.submit(command)
+        self._open = False
+        return receipt
+
+    async def _unplace(self, placing: asyncio.Task[Receipt]) -> None:
+        """Release the hold of a block that never began, unless it is that of an earlier run."""
+        try:
+            receipt = await placing
+            self.id = receipt.entry.seq
+            if not receipt.replayed:
+                await self._ledger.submit(self._release())
+        except Refusal:
+            # Nothing was placed, or it is not open any more.
+            return
+        except TallystickError as error:
+            self._tell_left_open(error)
+
+    def _release(self) -> Release:
+        return Release(account_id=self.account_id, key=self._derived("release"), hold=self.id)
+
+    def _tell_left_open(self, error: TallystickError) -> None:
+        log.warning("hold_left_open", account=self.account_id, hold=self.id, drawn=self.drawn, reason=error.message)
 
     def _derived(self, what: str) -> str:
         """A key of this hold's own, however long the one is that the caller gave."""
@@ -229,15 +264,23 @@ def require_price(cost: object) -> int:
     return cost
 
 
-async def _done_all_the_same(work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` though the task is cancelled: wait a little for it, and let it go on if it is cancelled once more."""
+async def _done_all_the_same(work: Coroutine[Any, Any, Done]) -> Done:
+    """Do `work` to its end though the task is cancelled: wait a little for it then, and let it go on if that is not
+    enough, or the task is cancelled once more."""
+    task = _kept(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=LONGEST_WAIT)
+        raise
+
+
+def _kept(work: Coroutine[Any, Any, Done]) -> asyncio.Task[Done]:
     task = asyncio.create_task(work)
     _LATE.add(task)
     task.add_done_callback(_LATE.discard)
-    await asyncio.wait({task}, timeout=LONGEST_WAIT)
-    if task.done() and not task.cancelled() and isinstance(error := task.exception(), TallystickError):
-        log.warning("hold_left_open", reason=error.message)
+    return task
 
 
-_LATE: set[asyncio.Task[None]] = set()
-"""Tasks that nobody waits for any more; asyncio itself may forget them."""
+_LATE: set[asyncio.Task[Any]] = set()
+"""Tasks that perhaps nobody waits for any more; asyncio itself may forget them."""
