@@ -106,3 +106,12 @@ def test_s12_a_block_that_ends_after_its_hold_says_that_what_was_drawn_is_not_ca
             clock.advance(minutes=15)
             raise RuntimeError("model is down")
         assert credits.balance("a").available == 25
+
+
+def test_s12_chunks_that_cost_nothing_keep_the_hold_of_what_was_drawn(database_url: str, clock: FrozenClock) -> None:
+    with SyncTallystick(database_url, plans=[Plan("free", 25)], clock=clock) as credits:
+        credits.open_account("a")
+        with credits.hold("a", 10) as hold:
+            for _ in hold.metered([5, 0, 0, 0, 0], cost=lambda chunk: chunk):
+                clock.advance(minutes=6)
+        assert credits.balance("a").available == 20

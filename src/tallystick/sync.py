@@ -115,6 +115,8 @@ class SyncHolding:
                     except InsufficientCredits:
                         self._holding.exhausted = True
                         return
+                else:
+                    self._credits.run(self._holding._keep())
                 yield chunk
         finally:
             close = getattr(source, "close", None)
