@@ -10,7 +10,14 @@ from typing import Any, Self, TypeVar
 import structlog
 
 from tallystick.domain.amounts import require_credits
-from tallystick.domain.commands import HOLD_SECONDS, Capture, ExtendHold, PlaceHold, Release
+from tallystick.domain.commands import (
+    HOLD_SECONDS,
+    LONGEST_IDENTIFIER,
+    Capture,
+    ExtendHold,
+    PlaceHold,
+    Release,
+)
 from tallystick.domain.errors import (
     HoldNotOpen,
     InsufficientCredits,
@@ -23,9 +30,6 @@ from tallystick.ledger import Ledger, Receipt
 
 Chunk = TypeVar("Chunk")
 Done = TypeVar("Done")
-
-LONGEST_KEY = 255
-"""How many characters an idempotency key may have."""
 
 LONGEST_WAIT = 5.0
 """For how many seconds a cancelled caller is kept, so that what becomes of its hold is settled."""
@@ -251,7 +255,7 @@ class Holding:
     def _derived(self, what: str) -> str:
         """A key of this hold's own, however long the one is that the caller gave."""
         whole = f"{self._key}:{what}"
-        return whole if len(whole) <= LONGEST_KEY else f"{sha256(self._key.encode()).hexdigest()}:{what}"
+        return whole if len(whole) <= LONGEST_IDENTIFIER else f"{sha256(self._key.encode()).hexdigest()}:{what}"
 
 
 def require_price(cost: object) -> int:

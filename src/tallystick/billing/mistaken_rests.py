@@ -56,14 +56,19 @@ def done_anew(
 
 def _by_what_was_done(told: Sequence[Command], done: Iterable[Entry]) -> tuple[Command, ...]:
     """The same, where what was done anew in an earlier month goes by the key under which that was."""
-    keys = {key.split(":anew:")[0]: key for entry in done if (key := entry.key) is not None and ":anew:" in key}
+    keys = {_plain(key): key for entry in done if (key := entry.key) is not None and _plain(key) != key}
     return tuple(replace(each, key=keys[each.key]) if each.key in keys else each for each in told)
 
 
 def _is_told(key: str, told: Sequence[Command]) -> bool:
     """Whether what was done under a key is told still: a rest whose end has been heard since is the same one."""
-    plain = key.split(":anew:")[0]
+    plain = _plain(key)
     return any(command.key == plain or command.key.startswith(f"{plain}:") for command in told)
+
+
+def _plain(key: str) -> str:
+    """The key under which it was told, of what was done anew; any other as it is."""
+    return key.split(":anew:")[0]
 
 
 def _once_more(command: Command, name: str) -> Command:

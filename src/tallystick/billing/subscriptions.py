@@ -16,14 +16,10 @@ from tallystick.billing.expectation import month_end
 from tallystick.billing.locks import SharedLooks
 from tallystick.billing.looks import Look, Looks
 from tallystick.billing.mistaken_rests import began_as_the_first_plans, done_anew
-from tallystick.billing.reading import (
-    subscription_of,
-)
+from tallystick.billing.reading import subscription_of
 from tallystick.billing.rests import RESTING, Turn, rests_of, turn_told
 from tallystick.billing.since import carried_since, has_paid_at, left_since
-from tallystick.billing.story import (
-    Story,
-)
+from tallystick.billing.story import Story
 from tallystick.billing.stripe_answers import or_none
 from tallystick.billing.stripe_api import StripeApi
 from tallystick.billing.subscription_table import ENDED, LONG_AGO, LOST, Subscription, SubscriptionTable

@@ -22,14 +22,17 @@ MAX_HOLD_SECONDS = 24 * 60 * 60
 MAX_MONTHS = 36
 """The longest a paid period may be: as long as Stripe bills at once."""
 
-_IDENTIFIER = re.compile(r"[\x21-\x7e]{1,255}")
+LONGEST_IDENTIFIER = 255
+"""How many characters an id or an idempotency key may have."""
+
+_IDENTIFIER = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_IDENTIFIER}}}")
 
 
 def require_identifier(value: object, name: str) -> str:
     """Return `value` if it is 1 to 255 visible ASCII characters, else raise InvalidInput."""
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
         raise InvalidInput(
-            f"{name} must be 1 to 255 visible ASCII characters without spaces, not {shown(value)}. "
+            f"{name} must be 1 to {LONGEST_IDENTIFIER} visible ASCII characters without spaces, not {shown(value)}. "
             "Nothing was changed.",
             name=name,
         )
