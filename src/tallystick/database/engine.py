@@ -10,12 +10,10 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from tallystick.database.sqlite import BUSY_SECONDS, prepare
 from tallystick.database.turns import Turns
 from tallystick.database.urls import DatabaseUrl, Dialect, parse_url
 from tallystick.domain.errors import Unavailable
-
-BUSY_SECONDS = 10
-"""How long a writer waits for another one on SQLite, which has one writer at a time."""
 
 # Behind PgBouncer the next transaction may find another connection, which has not seen what was prepared.
 _NOTHING_PREPARED = {
@@ -211,10 +209,7 @@ def _is_gone(error: DBAPIError) -> bool:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own BEGIN would come late and never take the write lock; `_begin_sqlite` does it.
     connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    prepare(connection)
 
 
 def _begin_sqlite(connection: Connection) -> None:

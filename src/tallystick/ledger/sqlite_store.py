@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from tallystick.clock import Clock
+from tallystick.database.sqlite import BUSY_SECONDS, prepare
 from tallystick.database.turns import Turns
 from tallystick.domain.account import LAST_ENTRY, Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
@@ -58,12 +59,9 @@ from tallystick.ledger.store import Due, Proof, proof_begins
 LANES = 2
 """While one batch is written, another one is decided and waits at the writer."""
 
-BUSY_SECONDS = 10
-"""How long a batch waits for another process that is writing to the same file."""
-
-# A batch touches pages all over the file. They stay in memory until the commit, and go from the log into
-# the file in larger portions than SQLite's own 4 MB: a page that many batches touched is copied once.
-_ROOM = ("cache_size=-65536", "cache_spill=OFF", "temp_store=MEMORY", "wal_autocheckpoint=16384")
+# A batch touches pages all over the file. They stay in memory until the commit. With more room for others SQLite has
+# more to look through at each commit, and that costs more than reading them again from the system's memory.
+_ROOM = ("cache_size=-16384", "cache_spill=OFF", "temp_store=MEMORY")
 
 T = TypeVar("T")
 
@@ -277,7 +275,8 @@ class _Thread:
 def connect(path: str) -> sqlite3.Connection:
     """A connection with the settings that the store relies on."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", *_ROOM):
+    prepare(connection)
+    for pragma in _ROOM:
         connection.execute(f"PRAGMA {pragma}")
     prepare_writing(connection)
     return connection
