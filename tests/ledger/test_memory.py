@@ -57,6 +57,38 @@ async def test_s9_two_ledgers_at_once_spend_exactly_what_is_there(ledger: Ledger
     assert (await verify(ledger)).differences == []
 
 
+async def test_s9_ledgers_that_read_the_same_accounts_at_once_take_turns(
+    ledger: Ledger, database_url: str, catalogue: Catalogue, clock: FrozenClock
+) -> None:
+    ids = [f"cold-{n}" for n in range(40)]
+    await asyncio.gather(*(ledger.submit(OpenAccount(account_id=id, plan="free")) for id in ids))
+    # None of them has seen an account before.
+    fresh = [await Ledger.open(database_url, catalogue, clock) for _ in range(3)]
+    spends = [
+        process.submit(Spend(account_id=id, key=f"k{n}", amount=n + 1))
+        for id in ids
+        for n, process in enumerate(fresh)
+    ]
+    await asyncio.gather(*spends)
+    for process in fresh:
+        await process.close()
+    assert {(await ledger.account(id)).available for id in ids} == {25 - (1 + 2 + 3)}
+    assert (await verify(ledger)).differences == []
+
+
+@pytest.mark.parametrize("amount", [3, 4])
+async def test_s7_a_key_is_found_of_an_account_that_is_not_remembered(
+    ledger: Ledger, other: Ledger, amount: int
+) -> None:
+    first = await ledger.submit(spend("k", 3))
+    if amount == 3:
+        again = await other.submit(spend("k", amount))
+        assert (again.entry, again.replayed) == (first.entry, True)
+    else:
+        with pytest.raises(IdempotencyConflict):
+            await other.submit(spend("k", amount))
+
+
 async def test_s7_a_replay_of_the_last_credits_is_answered_and_not_refused(ledger: Ledger) -> None:
     first = await ledger.submit(spend("all", 25))
     again = await ledger.submit(spend("all", 25))
@@ -140,3 +172,14 @@ async def test_the_memory_is_bounded_and_drops_what_was_written_longest_ago(ledg
 
     assert [id for id in ("x", "y", "z") if knows(id)] == ["x", "z"]
     assert memory.decide([Settle(account_id="x")], ledger._clock(), ledger._catalogue) is None
+
+
+async def test_what_is_not_remembered_is_read_first_unless_that_would_not_be_enough(ledger: Ledger) -> None:
+    memory = Memory()
+    memory.remember([await ledger.account("a")])
+    assert memory.unknown([spend("k")]) == []
+    apart = [Spend(account_id=id, key="k", amount=1) for id in ("c", "a", "b", "c")]
+    assert memory.unknown(apart) == ["b", "c"]
+    assert memory.unknown([*apart, Settle(account_id="d")]) == []
+    memory.outdated()
+    assert memory.unknown(apart) == []

@@ -53,6 +53,17 @@ class Memory:
         """The account as it was written last by this process, or None when it is not remembered."""
         return self._accounts.get(account_id)
 
+    def unknown(self, commands: Sequence[Command]) -> list[str]:
+        """The accounts that have to be read and remembered before a batch can be decided from memory, sorted.
+
+        None when it takes more than that; see `decide`. They may be read without locking them: what was decided
+        on a stale state cannot be written.
+        """
+        ids = {command.account_id for command in commands if command.account_id not in self._accounts}
+        if not ids or self._rest or not all(isinstance(command, _KNOWS_ENOUGH) for command in commands):
+            return []
+        return sorted(ids)
+
     def forget(self, commands: Sequence[Command]) -> None:
         """Drop the accounts of a batch of which it is not known what became."""
         for command in commands:

@@ -1,6 +1,6 @@
 """The ledger on PostgreSQL: one transaction a batch, a handful of set-based statements, through asyncpg.
 
-A batch whose accounts are remembered is one statement; any other locks, reads, decides and writes. Several
+A batch that takes no more than its accounts' states is one statement; any other locks, reads, decides and writes. Several
 processes may work on the same database at once: accounts are always locked in id order. Knows nothing of
 rules; it loads what a batch needs, lets `decide_batch` decide, and writes what it says.
 """
@@ -183,7 +183,11 @@ class PostgresStore:
         await self.connections.close()
 
     async def _from_memory(self, commands: Sequence[Command]) -> list[Outcome] | None:
-        """The short way, without reading. None when it is not open, or another process was faster."""
+        """The short way, without a lock. None when it is not open, or another process was faster."""
+        if unknown := self._memory.unknown(commands):
+            query = f"SELECT {ACCOUNT} FROM accounts WHERE id = ANY($1::text[])"
+            rows = await self.connections.read(lambda connection: connection.fetch(query, unknown))
+            self._memory.remember(map(account_from, rows))
         batch = self._memory.decide(commands, self._clock(), self._catalogue)
         if batch is None:
             return None

@@ -3,6 +3,7 @@
 Knows nothing of batches; what to read and to write is the store's business.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,10 +54,17 @@ def transaction(connection: sqlite3.Connection, kind: str = "DEFERRED") -> Itera
         raise
 
 
+def accounts_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Account]:
+    """Those accounts of `ids` that there are, as they are written."""
+    wanted = "SELECT value FROM json_each(?)"
+    rows = connection.execute(f"SELECT {_ACCOUNT} FROM accounts WHERE id IN ({wanted})", (json.dumps(ids),))
+    return [account_from(row) for row in rows]
+
+
 def account_of(connection: sqlite3.Connection, account_id: str) -> Account | None:
     """The account as it is written, or None."""
-    row = connection.execute(f"SELECT {_ACCOUNT} FROM accounts WHERE id = ?", (account_id,)).fetchone()
-    return None if row is None else account_from(row)
+    found = accounts_of(connection, [account_id])
+    return found[0] if found else None
 
 
 def entries_where(connection: sqlite3.Connection, where: str, values: tuple[Any, ...]) -> list[Entry]:

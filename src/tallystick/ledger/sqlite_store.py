@@ -45,6 +45,7 @@ from tallystick.ledger.sqlite_rows import (
     ENTRY,
     Rows,
     account_of,
+    accounts_of,
     entries_where,
     first_column,
     instant_text,
@@ -93,6 +94,8 @@ class SqliteStore:
         self._reader = worker(path, "ledger reader")
 
     async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+        if unknown := self._memory.unknown(commands):
+            self._memory.remember(await self._reader.run(lambda connection: accounts_of(connection, unknown)))
         decided = self._memory.decide(commands, self._clock(), self._catalogue)
         if decided is not None:
             self._memory.forget(commands)
@@ -189,11 +192,7 @@ class SqliteStore:
         Entries that are `going` leave with the checkpoint that the batch ends with.
         """
         with transaction(connection, "IMMEDIATE"):
-            accounts = {}
-            for id in account_ids(commands):
-                account = account_of(connection, id)
-                if account is not None:
-                    accounts[id] = account
+            accounts = {account.id: account for account in accounts_of(connection, account_ids(commands))}
             known = {}
             for key in keys(commands):
                 for entry in entries_where(connection, "account_id = ? AND key = ?", key):
