@@ -16,6 +16,7 @@ from tallystick.domain.errors import (
     Overloaded,
     UnknownAccount,
 )
+from tallystick.domain.replay import LedgerMismatch
 from tallystick.ledger import Ledger, Receipt
 from tallystick.ledger import batch as batches
 from tallystick.ledger import ledger as ledgers
@@ -211,6 +212,41 @@ async def test_s14_a_sweep_gets_past_accounts_for_which_there_is_nothing_to_writ
     }
     await assert_proven(ledger)
     await ledger.close()
+
+
+async def test_s8_an_account_whose_row_is_damaged_fails_alone(
+    ledger: Ledger, database_url: str, catalogue: Catalogue, clock: FrozenClock
+) -> None:
+    ids = [f"acc-{n}" for n in range(12)]
+    for id in ids:
+        await opened(ledger, id)
+    await execute(database_url, "UPDATE accounts SET state = 'no JSON' WHERE id = 'acc-5'")
+    # It remembers none of them, so that they are read together.
+    fresh = await Ledger.open(database_url, catalogue, clock)
+    answers = await asyncio.gather(
+        *(fresh.submit(spend(f"k{n}", account_id=id)) for id in ids for n in range(2)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == 10 * [Receipt] + 2 * [LedgerMismatch] + 12 * [Receipt]
+    assert [(await fresh.account(id)).available for id in ids if id != "acc-5"] == 11 * [23]
+    await fresh.close()
+
+
+async def test_s14_a_sweep_tells_of_an_account_that_fails_when_all_others_have_had_their_turn(
+    ledger: Ledger, database_url: str, catalogue: Catalogue, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "SWEEP_PAGE", 2)
+    ids = [f"acc-{n}" for n in range(7)]
+    for id in ids:
+        await opened(ledger, id)
+        clock.advance(minutes=1)
+    await execute(database_url, "UPDATE accounts SET state = 'no JSON' WHERE id = 'acc-1'")
+    clock.advance(days=40)
+    fresh = await Ledger.open(database_url, catalogue, clock)
+    with pytest.raises(LedgerMismatch, match="acc-1"):
+        await fresh.sweep()
+    kinds = {id: (await fresh.entries(id))[0].kind for id in ids if id != "acc-1"}
+    assert kinds == dict.fromkeys(kinds, "allowance_opened")
+    await fresh.close()
 
 
 async def test_a_batch_shares_one_transaction_and_a_refusal_does_not_spoil_it(ledger: Ledger) -> None:

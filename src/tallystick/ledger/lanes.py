@@ -10,6 +10,7 @@ from zlib import crc32
 
 from tallystick.domain.commands import Command
 from tallystick.domain.errors import LedgerUnavailable, Overloaded
+from tallystick.domain.replay import LedgerMismatch
 from tallystick.ledger.batch import Answer, Outcome
 
 MAX_BATCH = 500
@@ -74,7 +75,7 @@ class Lane:
             if not batch:
                 continue
             try:
-                outcomes = await self._commit([command for command, _ in batch])
+                outcomes = await self._outcomes([command for command, _ in batch])
             except Exception as error:
                 for _, answer in batch:
                     if not answer.done():
@@ -89,6 +90,15 @@ class Lane:
                     answer.set_result(outcome)
             # Who was answered and asks again at once is in the next batch.
             await asyncio.sleep(0)
+
+    async def _outcomes(self, commands: Sequence[Command]) -> list[Outcome]:
+        """What becomes of `commands`. An account that cannot be read does not take the others of its batch with it."""
+        try:
+            return await self._commit(commands)
+        except LedgerMismatch as mismatch:
+            if len(commands) == 1:
+                return [mismatch]
+        return [outcome for command in commands for outcome in await self._outcomes([command])]
 
     def _take(self) -> list[tuple[Command, asyncio.Future[Answer]]]:
         """The next batch, without those whose caller has gone away, or who have waited for too long."""

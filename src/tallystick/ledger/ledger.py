@@ -11,7 +11,14 @@ from tallystick.database.urls import parse_url
 from tallystick.domain.account import Account, Entry, EntryKind
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.commands import KeyedCommand, Settle, require_identifier, require_number
-from tallystick.domain.errors import EntryArchived, Refusal, TallystickError, UnknownAccount, UnknownEntry
+from tallystick.domain.errors import (
+    EntryArchived,
+    Refusal,
+    TallystickError,
+    Unavailable,
+    UnknownAccount,
+    UnknownEntry,
+)
 from tallystick.domain.explain import Explanation, explain
 from tallystick.domain.record import blank
 from tallystick.domain.settle import settle
@@ -181,12 +188,22 @@ class Ledger:
         return account
 
     async def sweep(self) -> int:
-        """Write down what time has done to accounts that nobody touches (S14). Returns how many it had changed."""
+        """Write down what time has done to accounts that nobody touches (S14). Returns how many it had changed.
+
+        What fails for one of them is raised when all others have had their turn.
+        """
         swept = 0
+        failed: list[BaseException] = []
         now, after = self._clock(), FIRST_DUE
         # Page after page: an account can be due and yet have nothing to write down, and then it stays due.
         while due := await self.store.due(now, SWEEP_PAGE, after):
-            settled = await asyncio.gather(*(self._lanes.submit(Settle(account_id=each.account_id)) for each in due))
+            settling = (self._lanes.submit(Settle(account_id=each.account_id)) for each in due)
+            settled = await asyncio.gather(*settling, return_exceptions=True)
             swept += sum(isinstance(answer, Settled) and answer.entries > 0 for answer in settled)
+            failed += [answer for answer in settled if isinstance(answer, BaseException)]
+            if any(isinstance(failure, Unavailable) for failure in failed):
+                break
             after = due[-1]
+        if failed:
+            raise failed[0]
         return swept
