@@ -302,6 +302,30 @@ async def test_a_caller_that_went_away_does_not_spoil_the_batch(ledger: Ledger) 
     await assert_proven(ledger)
 
 
+async def test_s8_each_of_many_commands_has_an_outcome_of_its_own_in_their_order(ledger: Ledger) -> None:
+    await opened(ledger)
+    await ledger.submit(spend("used", 2))
+    commands = [spend("a", 20), spend("too-much", 4), spend("used", 3), spend("used", 2), spend("b", 3, "nobody")]
+    outcomes = await ledger.submit_all([*commands, spend("c", 3)])
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [Receipt, InsufficientCredits, IdempotencyConflict, Receipt, UnknownAccount, Receipt]
+    assert [o.replayed for o in outcomes if isinstance(o, Receipt)] == [False, True, False]
+    assert (await ledger.account("acme")).available == 0
+
+
+async def test_a_caller_of_many_commands_who_goes_away_takes_those_that_have_not_begun(ledger: Ledger) -> None:
+    await opened(ledger)
+    first = asyncio.create_task(ledger.submit(spend("first")))
+    await asyncio.sleep(0)
+    many = asyncio.create_task(ledger.submit_all([spend(f"k{n}") for n in range(5)]))
+    await asyncio.sleep(0)
+    many.cancel()
+    assert isinstance((await asyncio.gather(first, many, return_exceptions=True))[1], asyncio.CancelledError)
+    await ledger.submit(spend("last"))
+    assert [entry.key for entry in await ledger.entries("acme", kind="spent")] == ["last", "first"]
+    await assert_proven(ledger)
+
+
 async def test_a_failed_commit_fails_exactly_its_own_batch() -> None:
     fail = [True, False]
 

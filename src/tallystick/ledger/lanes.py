@@ -13,8 +13,9 @@ from tallystick.domain.errors import LedgerUnavailable, Overloaded
 from tallystick.domain.replay import LedgerMismatch
 from tallystick.ledger.batch import Answer, Outcome
 
-MAX_BATCH = 500
-"""The most commands in one transaction: enough to pay for a commit, few enough to stay quick."""
+MAX_BATCH = 250
+"""The most commands in one transaction: enough to pay for a commit, few enough that one is written while the next
+one is decided, however many wait."""
 
 MAX_WAITING = 10_000
 """How many commands may wait in one lane before further ones are refused with `overloaded`."""

@@ -93,12 +93,22 @@ class Ledger:
 
     async def submit_all(self, commands: Sequence[KeyedCommand]) -> list[Receipt | TallystickError]:
         """Carry out `commands`, each by itself. Returns what `submit` would have returned or raised for each."""
-        answers = await asyncio.gather(*map(self._lanes.submit, commands), return_exceptions=True)
+        answers = [self._lanes.submit(command) for command in commands]
         outcomes: list[Receipt | TallystickError] = []
-        for answer in answers:
-            if not isinstance(answer, Receipt | TallystickError):
-                raise answer if isinstance(answer, BaseException) else TypeError("a command without a receipt")
-            outcomes.append(answer)
+        try:
+            for answer in answers:
+                try:
+                    outcome = await answer
+                except TallystickError as error:
+                    outcomes.append(error)
+                    continue
+                if not isinstance(outcome, Receipt):
+                    raise TypeError("a command without a receipt")
+                outcomes.append(outcome)
+        finally:
+            # Whoever goes away takes what has not begun with him.
+            for answer in answers:
+                answer.cancel()
         return outcomes
 
     async def account(self, account_id: str) -> Account:

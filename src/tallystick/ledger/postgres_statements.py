@@ -34,18 +34,16 @@ def _unnest(types: Sequence[str], after: int = 0) -> str:
 def columns(rows: Iterable[tuple[Any, ...]], types: Sequence[str]) -> list[str]:
     """`rows` as one argument for each column, as the statements here take them."""
     values_of = list(zip(*rows, strict=True)) or [()] * len(types)
-    return [
-        _BETWEEN.join([_NULL if value is None else value for value in values])
-        if type in _TEXT
-        else f"{{{','.join([_literal(value) for value in values])}}}"
-        for values, type in zip(values_of, types, strict=True)
-    ]
+    return [_column(values, type) for values, type in zip(values_of, types, strict=True)]
 
 
-def _literal(value: int | datetime | None) -> str:
-    if value is None:
-        return "NULL"
-    return str(value) if isinstance(value, int) else _iso(value)
+def _column(values: Sequence[Any], type: str) -> str:
+    if type in _TEXT:
+        return _BETWEEN.join([_NULL if value is None else value for value in values])
+    if type == "bigint":
+        # A list of numbers writes itself in one go.
+        return "{" + repr([*values])[1:-1].replace("None", "NULL") + "}"
+    return f"{{{','.join(['NULL' if value is None else _iso(value) for value in values])}}}"
 
 
 # A batch has few different instants: the moment of its decision, and the ends of periods.

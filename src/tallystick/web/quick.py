@@ -62,9 +62,9 @@ def quick_route(answering: Answering) -> type[ExactRoute]:
     return Quick
 
 
-def json_answer(model: BaseModel, status: int, headers: dict[str, str] | None = None) -> Response:
-    """`model` as it is declared to be answered."""
-    return Response(model.__pydantic_serializer__.to_json(model), status, headers, "application/json")
+def json_answer(body: bytes, status: int, headers: dict[str, str] | None = None) -> Response:
+    """`body`, which is JSON as it is declared to be answered."""
+    return Response(body, status, headers, "application/json")
 
 
 async def _plain(scope: Scope, receive: Receive, read: list[Message]) -> Plain | None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from tallystick.domain.account import LAST_ENTRY, EntryKind, GrantKind
 from tallystick.domain.commands import (
@@ -74,6 +74,9 @@ Before = Annotated[
 ]
 HoldNumber = Annotated[Number, Path(description="The hold's id.", examples=[HOLD])]
 
+_write_entry = TypeAdapter(EntryShape).serializer.to_json
+_write_batch = TypeAdapter(BatchAnswer).serializer.to_json
+
 
 def make_v1(credits: Tallystick) -> APIRouter:
     """The routes, for one Tallystick."""
@@ -105,7 +108,8 @@ def make_v1(credits: Tallystick) -> APIRouter:
             return None
         await authorize(credits, plain.secret, OPERATIONS["spend"].scope)
         receipt = await take(_spend(plain.path["id"], plain.key, asked))
-        return json_answer(entry_shape(receipt.entry), 201, REPLAYED if receipt.replayed else None)
+        answer = _write_entry(entry_shape(receipt.entry))
+        return json_answer(answer, 201, REPLAYED if receipt.replayed else None)
 
     router.add_api_route(
         "/accounts/{id}/spends",
@@ -127,7 +131,7 @@ def make_v1(credits: Tallystick) -> APIRouter:
         if asked is None:
             return None
         await authorize(credits, plain.secret, OPERATIONS["spend_batch"].scope)
-        return json_answer(await batch(asked), 200)
+        return json_answer(_write_batch(await batch(asked)), 200)
 
     router.add_api_route(
         "/spends:batch",

@@ -59,7 +59,7 @@ def _put_in_examples(document: dict[str, Any]) -> None:
             if example.body is not None:
                 described["requestBody"]["content"]["application/json"]["examples"] = {name: {"value": example.body}}
             success = described["responses"][str(OPERATIONS[name].status)]["content"]["application/json"]
-            success["examples"] = {name: {"value": example.answer.model_dump(mode="json")}}
+            success["examples"] = {name: {"value": example.answered()}}
             for status, codes in OPERATIONS[name].problems.items():
                 problems = described["responses"][str(status)]["content"][PROBLEM_JSON]
                 problems["examples"] = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 from tallystick.balance import balance_of
 from tallystick.domain.account import Account, Entry
@@ -32,6 +32,7 @@ from tallystick.domain.errors import InsufficientCredits, Refusal
 from tallystick.domain.taking_back import NO_PAST, Past
 from tallystick.web.v1_refund_shapes import QuoteAnswer, RefundAnswer
 from tallystick.web.v1_shapes import (
+    AccountAnswer,
     BatchAnswer,
     BatchResult,
     EntriesPage,
@@ -62,9 +63,14 @@ PURCHASE = "pur_5c0f6d1e8b7a4f3e9d2c1b0a99887766"
 class Example:
     """The body of a request to an operation, and the answer. `key` is its idempotency key, if it needs one."""
 
-    answer: BaseModel
+    answer: object
     body: dict[str, Any] | None = None
     key: str | None = None
+
+    def answered(self) -> dict[str, Any]:
+        """The answer as JSON has it."""
+        shown: dict[str, Any] = TypeAdapter(type(self.answer)).dump_python(self.answer, mode="json")
+        return shown
 
 
 class _Morning:
@@ -90,7 +96,7 @@ class _Morning:
         self.ask(command, past)
         return Example(entry_shape(self.entries[-1]), body or None, command.key)
 
-    def balance(self) -> BaseModel:
+    def balance(self) -> AccountAnswer:
         """The account as the API shows it."""
         if self.account is None:
             raise LookupError("the account is opened first")
