@@ -1,8 +1,8 @@
 """The ledger on PostgreSQL: one transaction a batch, a handful of set-based statements, through asyncpg.
 
-A batch that takes no more than its accounts' states is one statement; any other locks, reads, decides and writes. Several
-processes may work on the same database at once: accounts are always locked in id order. Knows nothing of
-rules; it loads what a batch needs, lets `decide_batch` decide, and writes what it says.
+A batch that takes no more than its accounts' states is one statement; any other locks, reads, decides and
+writes. Several processes may work on the same database at once: accounts are always locked in id order. Knows
+nothing of rules; it loads what a batch needs, lets `decide_batch` decide, and writes what it says.
 """
 
 from collections.abc import Mapping, Sequence
