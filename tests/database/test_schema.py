@@ -25,6 +25,7 @@ from tallystick.domain.errors import InvalidInput
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
 from tests.conftest import FrozenClock, with_database
+from tests.ledger.raw import fetch
 
 T0 = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -210,7 +211,7 @@ async def _copy(here: Database, there: Database, table: Table) -> None:
     await there.write(fill)
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0007", "0009"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0007", "0009", "0019"])
 async def test_every_released_schema_is_upgraded_with_what_is_in_it(
     old_url: str, database_url: str, ledger: Ledger, catalogue: Catalogue, revision: str
 ) -> None:
@@ -234,6 +235,24 @@ async def test_every_released_schema_is_upgraded_with_what_is_in_it(
     await upgraded.submit(Reverse(account_id="a", key="r", entry=spent.seq))
     assert (await upgraded.account("a")).available == 225
     await upgraded.close()
+
+
+async def test_s9_ids_sort_by_the_codes_of_their_characters_in_a_database_of_any_language(postgres_url: str) -> None:
+    """A process sorts the accounts that it locks by that, and no other one may come upon them in another order."""
+    names = "table_name = ANY('{accounts,entries,proofs,checkpoints,archived_keys}') AND column_name = ANY"
+    found = await fetch(
+        postgres_url,
+        "SELECT table_name, column_name, collation_name FROM information_schema.columns "
+        f"WHERE {names}('{{id,account_id,key}}')",
+    )
+    assert sorted(found) == [
+        ("accounts", "id", "C"),
+        ("archived_keys", "account_id", "C"),
+        ("checkpoints", "account_id", "C"),
+        ("entries", "account_id", "C"),
+        ("entries", "key", "C"),
+        ("proofs", "account_id", "C"),
+    ]
 
 
 async def test_a_subscription_kept_by_the_version_before_is_upgraded_and_may_still_be_written_by_it(

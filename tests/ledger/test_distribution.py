@@ -1,10 +1,13 @@
 """Distributing the ledger: our steps, on a stand-in for Citus's catalogue. Nothing here has seen Citus itself."""
 
+import uuid
+
 import asyncpg
 import pytest
 
 from tallystick.cli import distribute as command
 from tallystick.clock import system_clock
+from tallystick.database.schema import require_current, upgrade
 from tallystick.database.tables import metadata
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import OpenAccount, Spend
@@ -14,6 +17,7 @@ from tallystick.ledger.errors import CitusMissing, DistributionFailed, Distribut
 from tallystick.ledger.postgres_distribute import distribute, left
 from tallystick.ledger.postgres_distribution import LOCAL_TABLES, SHARDED_TABLES, STEPS, Step
 from tallystick.ledger.verify import verify
+from tests.conftest import with_database
 from tests.ledger.citus_stand_in import stand_in
 from tests.ledger.raw import execute, fetch
 
@@ -183,3 +187,18 @@ async def test_the_command_prints_the_steps_and_does_them_when_told(
     assert f"{len(STEPS) - 1} steps were done" in await said(apply=True)
     for apply in (False, True):
         assert await said(apply=apply) == "The ledger is distributed already."
+
+
+async def test_an_upgrade_leaves_the_columns_alone_by_which_tables_are_distributed(postgres_server: str) -> None:
+    name = f"older_{uuid.uuid4().hex[:8]}"
+    await execute(postgres_server, f"CREATE DATABASE {name}")
+    url = with_database(postgres_server, name)
+    await upgrade(url, "0019")
+    await stand_in(url)
+    await execute(url, "INSERT INTO pg_dist_partition VALUES ('accounts', 'h', 'id', 1)")
+    await upgrade(url)
+    await require_current(url)
+    query = (
+        "SELECT collation_name FROM information_schema.columns WHERE table_name = 'accounts' AND column_name = 'id'"
+    )
+    assert await fetch(url, query) == [(None,)]

@@ -25,6 +25,7 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
+from sqlalchemy.dialects import postgresql
 
 metadata = MetaData(
     naming_convention={
@@ -58,13 +59,16 @@ class Instant(TypeDecorator[datetime]):
         return datetime.fromisoformat(value) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
+Id = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""An account's id or an idempotency key: visible ASCII characters, which sort by their codes in every language."""
+
 Credits = BigInteger
 """Credits go to 10^12 in one operation (S1), which 32 bits do not hold."""
 
 accounts = Table(
     "accounts",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("plan", Text, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("allowance_remaining", Credits, nullable=False, server_default=text("0")),
@@ -85,7 +89,7 @@ accounts = Table(
 entries = Table(
     "entries",
     metadata,
-    Column("account_id", Text, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", Text, nullable=False),
     Column("amount", Credits, nullable=False),
@@ -95,7 +99,7 @@ entries = Table(
     Column("debt", Credits, nullable=False),
     Column("effective_at", Instant, nullable=False),
     Column("recorded_at", Instant, nullable=False),
-    Column("key", Text, nullable=True),
+    Column("key", Id, nullable=True),
     Column("request", Text, nullable=True),
     # The number of the spend that this entry reverses; each is reversed once.
     Column("reverses", BigInteger, nullable=True),
@@ -120,7 +124,7 @@ entries = Table(
 proofs = Table(
     "proofs",
     metadata,
-    Column("account_id", Text, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     # The number of the last entry that was replayed, and the account it led to, in the ledger codec's JSON.
     Column("seq", BigInteger, nullable=False),
     Column("account", Text, nullable=False),
@@ -130,7 +134,7 @@ proofs = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    Column("account_id", Text, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("up_to", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, nullable=False),
     # The entries that left with it, all of them in one: a key that comes again gets its first answer (S7).
@@ -142,7 +146,7 @@ checkpoints = Table(
 archived_keys = Table(
     "archived_keys",
     metadata,
-    Column("account_id", Text, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("digest", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
 )

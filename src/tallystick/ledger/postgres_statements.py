@@ -80,7 +80,7 @@ class Reads:
         return cls(
             lock_accounts=f"SELECT accounts.id, {account} FROM unnest($1::text[], $2::bigint[]) AS wanted(id, seq) "
             f"JOIN accounts ON accounts.id = wanted.id{only('accounts.id')} "
-            "ORDER BY accounts.id FOR UPDATE OF accounts",
+            'ORDER BY accounts.id COLLATE "C" FOR UPDATE OF accounts',
             find_keys=f"SELECT {entry} FROM unnest($1::text[], $2::text[]) AS wanted(account_id, key) "
             "JOIN entries ON entries.account_id = wanted.account_id AND entries.key = wanted.key"
             + only("entries.account_id"),
