@@ -133,6 +133,24 @@ async def test_s7_keys_in_the_archive_get_their_first_answer_again(
     await everything_is_proven(ledger, tmp_path)
 
 
+async def test_s7_s9_what_a_ledger_remembers_from_before_the_archive_is_not_gone_on_from(
+    ledger: Ledger, other: Ledger, clock: FrozenClock, tmp_path: Path
+) -> None:
+    """The numbers after the grant, which stays, are free again; what was decided from it must not take them."""
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    await ledger.submit(GrantBonus(account_id="a", key="g", credits=1_000))
+    firsts = [await other.submit(spend("a", n)) for n in range(SPENDS)]
+    clock.advance(days=DAYS)
+    await archived(other, tmp_path)
+    before = await other.account("a")
+    again = await ledger.submit(spend("a", 0))
+    assert (again.entry, again.replayed) == (firsts[0].entry, True)
+    assert await other.account("a") == before
+    spent = await ledger.submit(Spend(account_id="a", key="new", amount=1))
+    assert spent.entry.available == before.available - 1
+    assert (await verify(other)).differences == []
+
+
 async def test_s7_keys_that_are_looked_up_by_the_same_number_are_told_apart(
     ledger: Ledger, old: dict[str, Receipt], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

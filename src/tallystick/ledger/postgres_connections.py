@@ -33,6 +33,10 @@ _PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan"}
 IN_THE_WAY = (
     # Two processes opened the same account, or used the same key, at once: the second one looks again.
     asyncpg.UniqueViolationError,
+    # An account has gone on, and its entries are in the archive already: see `changes`.
+    asyncpg.NotNullViolationError,
+    # A migration has changed a column since the statement was prepared; the driver prepares it anew.
+    asyncpg.InvalidCachedStatementError,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
 )

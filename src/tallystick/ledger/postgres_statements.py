@@ -101,20 +101,30 @@ class Reads:
         )
 
 
+def changes(new: str) -> str:
+    """What an UPDATE sets an account's columns to: those of `new`.
+
+    A number that is not above the account's own becomes none, which its column refuses, and with it the statement:
+    numbers of entries that are in the archive are free again, so that entries alone would not be in the way of what
+    was decided on a state from before.
+    """
+    changed = [name for name in ACCOUNT_COLUMNS if name not in ("id", "seq")]
+    ahead = f"seq = CASE WHEN accounts.seq < {new}.seq THEN {new}.seq END"
+    return ", ".join([ahead, *(f"{name} = {new}.{name}" for name in changed)])
+
+
 READS = Reads.saying(lambda _column: "")
 WRITE_ACCOUNTS = (
     f"INSERT INTO accounts ({ACCOUNT}) SELECT * FROM unnest({_unnest(ACCOUNT_TYPES)}) "
-    "ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in ACCOUNT_COLUMNS if name != "id")
+    f"ON CONFLICT (id) DO UPDATE SET {changes('excluded')}"
 )
 WRITE_ENTRIES = f"INSERT INTO entries ({ENTRY}) SELECT * FROM unnest({_unnest(ENTRY_TYPES)})"
 # A whole batch in one statement, which is one transaction and one round trip. Had another process gone on
 # with one of the accounts, the number of an entry is taken, and nothing of the statement happens. Asking
 # for the count makes it lock the accounts before it writes entries, as every other batch does.
 WRITE_BATCH = (
-    "WITH changed AS (UPDATE accounts SET "
-    + ", ".join(f"{name} = new.{name}" for name in ACCOUNT_COLUMNS if name != "id")
-    + f" FROM unnest({_unnest(ACCOUNT_TYPES)}) AS new({ACCOUNT}) WHERE accounts.id = new.id "
+    f"WITH changed AS (UPDATE accounts SET {changes('new')}"
+    f" FROM unnest({_unnest(ACCOUNT_TYPES)}) AS new({ACCOUNT}) WHERE accounts.id = new.id "
     "RETURNING 1) "
     f"INSERT INTO entries ({ENTRY}) SELECT * FROM unnest({_unnest(ENTRY_TYPES, len(ACCOUNT_COLUMNS))}) "
     "WHERE (SELECT count(*) FROM changed) >= 0"

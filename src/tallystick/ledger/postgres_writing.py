@@ -17,6 +17,7 @@ from tallystick.ledger.postgres_statements import (
     WRITE_BATCH,
     WRITE_ENTRIES,
     Reads,
+    changes,
     columns,
 )
 
@@ -67,14 +68,13 @@ def _arrays(types: Sequence[str]) -> str:
     return ", ".join(f"${n}::{type}[]" for n, type in enumerate(types, 1))
 
 
-_CHANGED = [name for name in ACCOUNT_COLUMNS if name != "id"]
 UPDATE_ACCOUNTS = (
-    f"UPDATE accounts SET {', '.join(f'{name} = new.{name}' for name in _CHANGED)} "
+    f"UPDATE accounts SET {changes('new')} "
     f"FROM unnest({_arrays(ACCOUNT_TYPES)}) AS new({ACCOUNT}) WHERE accounts.id = new.id" + _only("accounts.id")
 )
 INSERT_ACCOUNT = (
     f"INSERT INTO accounts ({ACCOUNT}) VALUES ({', '.join(f'${n}' for n in range(1, len(ACCOUNT_COLUMNS) + 1))}) "
-    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _CHANGED)}"
+    f"ON CONFLICT (id) DO UPDATE SET {changes('excluded')}"
 )
 # Citus puts rows from a SELECT in on the shard that they come from, so they come from the accounts' own.
 INSERT_ENTRIES = (
