@@ -214,13 +214,14 @@ async def test_s14_a_sweep_gets_past_accounts_for_which_there_is_nothing_to_writ
     await ledger.close()
 
 
+@pytest.mark.parametrize("damage", ["state = 'no JSON'", "bonus_credits = 5"], ids=["unreadable", "not its entries'"])
 async def test_s8_an_account_whose_row_is_damaged_fails_alone(
-    ledger: Ledger, database_url: str, catalogue: Catalogue, clock: FrozenClock
+    ledger: Ledger, database_url: str, catalogue: Catalogue, clock: FrozenClock, damage: str
 ) -> None:
     ids = [f"acc-{n}" for n in range(12)]
     for id in ids:
         await opened(ledger, id)
-    await execute(database_url, "UPDATE accounts SET state = 'no JSON' WHERE id = 'acc-5'")
+    await execute(database_url, f"UPDATE accounts SET {damage} WHERE id = 'acc-5'")
     # It remembers none of them, so that they are read together.
     fresh = await Ledger.open(database_url, catalogue, clock)
     answers = await asyncio.gather(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from tallystick.domain.errors import TallystickError
+from tallystick.domain.replay import LedgerMismatch
 
 
 class PlannerSettingsMissing(TallystickError):
@@ -52,3 +53,11 @@ class DistributionUnfinished(TallystickError):
             "The ledger's tables are distributed only in part, so nothing may be written to them. Nothing was "
             "changed. Finish it: tallystick db distribute --apply"
         )
+
+
+def does_not_follow(refused: Exception) -> LedgerMismatch:
+    """What is told when the database refuses what was decided on what it had said itself."""
+    return LedgerMismatch(
+        f"The row of an account and its entries disagree, so the database refuses what follows from it ({refused}). "
+        "Nothing was changed. An operator finds out more with: tallystick verify"
+    )

@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from zlib import crc32
 
 from tallystick.domain.commands import Command
-from tallystick.domain.errors import LedgerUnavailable, Overloaded
-from tallystick.domain.replay import LedgerMismatch
+from tallystick.domain.errors import LedgerUnavailable, Overloaded, Unavailable
 from tallystick.ledger.batch import Answer, Outcome
 
 MAX_BATCH = 250
@@ -93,13 +92,19 @@ class Lane:
             await asyncio.sleep(0)
 
     async def _outcomes(self, commands: Sequence[Command]) -> list[Outcome]:
-        """What becomes of `commands`. An account that cannot be read does not take the others of its batch with it."""
+        """What becomes of `commands`. One at which something fails does not take the others of its batch with it.
+
+        Which one it is is found by halves. What was written in spite of a failure is a replay then (S7).
+        """
         try:
             return await self._commit(commands)
-        except LedgerMismatch as mismatch:
+        except Unavailable:
+            raise
+        except Exception as failure:
             if len(commands) == 1:
-                return [mismatch]
-        return [outcome for command in commands for outcome in await self._outcomes([command])]
+                return [failure]
+        half = len(commands) // 2
+        return [*await self._outcomes(commands[:half]), *await self._outcomes(commands[half:])]
 
     def _take(self) -> list[tuple[Command, asyncio.Future[Answer]]]:
         """The next batch, without those whose caller has gone away, or who have waited for too long."""

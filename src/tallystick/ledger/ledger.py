@@ -200,20 +200,22 @@ class Ledger:
     async def sweep(self) -> int:
         """Write down what time has done to accounts that nobody touches (S14). Returns how many it had changed.
 
-        What fails for one of them is raised when all others have had their turn.
+        What fails for one of them is raised when all others have had their turn; Unavailable at once.
         """
         swept = 0
-        failed: list[BaseException] = []
+        failed: BaseException | None = None
         now, after = self._clock(), FIRST_DUE
         # Page after page: an account can be due and yet have nothing to write down, and then it stays due.
         while due := await self.store.due(now, SWEEP_PAGE, after):
             settling = (self._lanes.submit(Settle(account_id=each.account_id)) for each in due)
             settled = await asyncio.gather(*settling, return_exceptions=True)
             swept += sum(isinstance(answer, Settled) and answer.entries > 0 for answer in settled)
-            failed += [answer for answer in settled if isinstance(answer, BaseException)]
-            if any(isinstance(failure, Unavailable) for failure in failed):
-                break
+            for answer in settled:
+                if isinstance(answer, Unavailable):
+                    raise answer
+                if isinstance(answer, BaseException):
+                    failed = failed or answer
             after = due[-1]
-        if failed:
-            raise failed[0]
+        if failed is not None:
+            raise failed
         return swept

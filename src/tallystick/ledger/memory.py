@@ -1,8 +1,8 @@
-"""The states a process has written, remembered, so that the next batch need not read them.
+"""The states a process has written or read last, remembered, so that the next batch need not read them.
 
-A remembered state may be stale: another process may have gone on with the account. That is safe, because
-the numbers of entries are unique: what was decided on a stale state cannot be written (S5, S9). The store
-then forgets, reads and decides again.
+A remembered state may be stale: another process may have gone on with the account. That is safe, because an
+account's number only goes up and those of its entries are unique: what was decided on a stale state cannot be
+written (S5, S9). The store then forgets, reads and decides again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ from tallystick.domain.commands import (
 from tallystick.ledger.batch import NO_HISTORY, Batch, decide_batch
 
 REMEMBERED = 50_000
-"""How many accounts are remembered at most: those that were written last."""
+"""How many accounts are remembered at most: those that were written or read last."""
 
 LONGEST_REST = 64
 """For how many batches memory is left alone, at most, when other processes keep outdating it."""
@@ -33,7 +33,7 @@ _KNOWS_ENOUGH = (Spend, PlaceHold, Capture, Release, ExtendHold, GrantBonus, Set
 
 
 class Memory:
-    """The accounts that were written last, as they were written."""
+    """The accounts that were written or read last, as they were then."""
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
@@ -41,7 +41,7 @@ class Memory:
         self._rest = self._longest_rest = 0
 
     def remember(self, accounts: Iterable[Account]) -> None:
-        """Keep what has just been committed; what was written longest ago makes room."""
+        """Keep what has just been committed or read; what was kept longest makes room."""
         kept = self._accounts
         for account in accounts:
             kept.pop(account.id, None)
@@ -50,13 +50,13 @@ class Memory:
             del kept[next(iter(kept))]
 
     def get(self, account_id: str) -> Account | None:
-        """The account as it was written last by this process, or None when it is not remembered."""
+        """The account as this process knows it, or None when it is not remembered."""
         return self._accounts.get(account_id)
 
     def unknown(self, commands: Sequence[Command]) -> list[str]:
         """The accounts that have to be read and remembered before a batch can be decided from memory, sorted.
 
-        None when it takes more than that; see `decide`. They may be read without locking them: what was decided
+        Empty when it takes more than that; see `decide`. They may be read without locking them: what was decided
         on a stale state cannot be written.
         """
         ids = {command.account_id for command in commands if command.account_id not in self._accounts}

@@ -40,6 +40,9 @@ IN_THE_WAY = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
 )
+REFUSED = asyncpg.CheckViolationError
+"""What the guards of the ledger's tables raise: an entry does not follow, or a balance cannot be (S5)."""
+
 CONNECTION_LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,

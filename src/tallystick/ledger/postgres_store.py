@@ -41,9 +41,10 @@ from tallystick.ledger.codec import (
     pack,
     proof_text,
 )
+from tallystick.ledger.errors import does_not_follow
 from tallystick.ledger.lanes import Spread, by_hash
 from tallystick.ledger.memory import Memory
-from tallystick.ledger.postgres_connections import CONNECTION_LOST, IN_THE_WAY, Connections
+from tallystick.ledger.postgres_connections import CONNECTION_LOST, IN_THE_WAY, REFUSED, Connections
 from tallystick.ledger.postgres_shards import Shards, find_shards
 from tallystick.ledger.postgres_statements import (
     ACCOUNT,
@@ -108,10 +109,15 @@ class PostgresStore:
         return by_hash if self.shards is None else self.shards.of
 
     async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
-        outcomes = await self._from_memory(commands)
-        if outcomes is not None:
-            return outcomes
-        return await self.connections.insist(lambda connection, attempt: self._commit(connection, commands, attempt))
+        try:
+            outcomes = await self._from_memory(commands)
+            if outcomes is not None:
+                return outcomes
+            return await self.connections.insist(
+                lambda connection, attempt: self._commit(connection, commands, attempt)
+            )
+        except REFUSED as refused:
+            raise does_not_follow(refused) from refused
 
     async def account(self, account_id: str) -> Account | None:
         query = f"SELECT {ACCOUNT} FROM accounts WHERE id = $1"

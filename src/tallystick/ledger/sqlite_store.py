@@ -38,6 +38,7 @@ from tallystick.ledger.codec import (
     entry_from,
     proof_text,
 )
+from tallystick.ledger.errors import does_not_follow
 from tallystick.ledger.memory import Memory
 from tallystick.ledger.sqlite_archive import find_archived, find_checkpoint, take_out
 from tallystick.ledger.sqlite_rows import (
@@ -92,10 +93,12 @@ class SqliteStore:
         self._turns = turns or Turns()
         self._writer = worker(path, "ledger writer")
         self._reader = worker(path, "ledger reader")
+        # Reads what batches need first. They do not wait for what others read, which may be a year of entries.
+        self._scout = worker(path, "ledger scout")
 
     async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
         if unknown := self._memory.unknown(commands):
-            self._memory.remember(await self._reader.run(lambda connection: accounts_of(connection, unknown)))
+            self._memory.remember(await self._scout.run(lambda connection: accounts_of(connection, unknown)))
         decided = self._memory.decide(commands, self._clock(), self._catalogue)
         if decided is not None:
             self._memory.forget(commands)
@@ -105,7 +108,10 @@ class SqliteStore:
                 self._memory.confirmed(decided)
                 return decided.outcomes
             self._memory.outdated()
-        seen, batch = await self._write(lambda connection: self._commit(connection, commands))
+        try:
+            seen, batch = await self._write(lambda connection: self._commit(connection, commands))
+        except sqlite3.IntegrityError as refused:
+            raise does_not_follow(refused) from refused
         self._memory.remember((seen | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
 
@@ -179,6 +185,7 @@ class SqliteStore:
     async def close(self) -> None:
         await self._writer.close()
         await self._reader.close()
+        await self._scout.close()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         async with self._turns.take("ledger", LANES):
@@ -218,7 +225,7 @@ class SqliteStore:
 
 
 def _write_at_once(connection: sqlite3.Connection, archived: Sequence[Key], rows: Rows) -> bool:
-    """Write what was decided without reading. False, with nothing written, when another process was faster, or
+    """Write what was decided from memory. False, with nothing written, when another process was faster, or
     when a key of an account that has an archive was used there.
     """
     try:

@@ -1,4 +1,4 @@
-"""What the /v1 API is sent and answers, as models: they check requests and describe both in the OpenAPI file."""
+"""What the /v1 API is sent and answers: models and dataclasses that check requests and describe both in OpenAPI."""
 
 import re
 from dataclasses import dataclass
