@@ -2,7 +2,8 @@
 
 They are visible ASCII, and every process locks accounts in that order (S9). Comparing them by a language's rules took
 an eighth of the spends besides (decision 0017). Builds the indexes on these columns anew: until that is done nobody
-reads or writes their tables. The version before runs on it as well.
+reads or writes their tables. The version before runs on it as well; a process of it that was running already has one
+batch to repeat.
 """
 
 import sqlalchemy as sa
