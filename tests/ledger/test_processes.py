@@ -12,14 +12,6 @@ from tallystick.clock import system_clock
 from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import GrantBonus, OpenAccount
 from tallystick.ledger import Ledger
-from tallystick.ledger.postgres_statements import (
-    ACCOUNT_TYPES,
-    ENTRY_TYPES,
-    READS,
-    WRITE_BATCH,
-    columns,
-)
-from tallystick.ledger.postgres_store import PostgresStore
 from tallystick.ledger.verify import verify
 
 HAMMER = Path(__file__).with_name("hammer.py")
@@ -91,26 +83,4 @@ async def test_s8_a_killed_process_loses_nothing_that_was_acknowledged(database_
         assert entry.amount == -1
     proof = await verify(ledger)
     assert proof.differences == []
-    await ledger.close()
-
-
-async def test_the_ledgers_statements_use_indexes_whatever_the_statistics_say(postgres_url: str) -> None:
-    """A small table would rather be read whole: that plan is the trap, and stays slow when the table grows."""
-    ledger = await opened(postgres_url, bonus=1)
-    store = ledger.store
-    assert isinstance(store, PostgresStore)
-    async with store.connections.acquire() as connection:
-        await connection.execute("ANALYZE accounts; ANALYZE entries")
-        for statement, values in (
-            (READS.lock_accounts, (["acc1", "acc2"], [1, -1])),
-            (READS.find_keys, (["acc1", "acc2"], ["g", "g"])),
-            (READS.find_archived, (["acc1", "acc2"], [1, 1])),
-            (READS.find_entries, (["acc1", "acc2"], [1, 1])),
-            (READS.find_reversals, (["acc1", "acc2"], [1, 1])),
-            (WRITE_BATCH, (*columns([], ACCOUNT_TYPES), *columns([], ENTRY_TYPES))),
-        ):
-            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
-            assert "Index" in plan
-            assert "Seq Scan" not in plan
-            assert "Hash Join" not in plan
     await ledger.close()

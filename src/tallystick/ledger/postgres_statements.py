@@ -3,7 +3,8 @@
 Every one is for many accounts at once. Knows nothing of connections.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -23,18 +24,33 @@ ENTRY_TYPES = (
 )
 
 
-def _unnest(types: Sequence[str], after: int = 0) -> str:
-    """The columns of many rows, each as one text: the driver would look at every element of an array."""
-    return ", ".join(
-        f"string_to_array(${n}, E'\\x1f', E'\\x1e')::{type}[]" if type in _TEXT else f"${n}::text::{type}[]"
-        for n, type in enumerate(types, after + 1)
+def _rows(names: Sequence[str], types: Sequence[str], *, after: int = 0, once: Collection[str] = ()) -> str:
+    """A table `new` of rows whose columns are arguments, from the one `after` others on.
+
+    A column that is given `once` is a value. In a FROM, PostgreSQL would write each array to a table of its own first.
+    """
+    values = ", ".join(
+        (f"${n}::{type}" if name in once else f"unnest({_array(n, type)})") + f" AS {name}"
+        for n, name, type in zip(itertools.count(after + 1), names, types, strict=False)
     )
+    return f"(SELECT {values}) AS new"
 
 
-def columns(rows: Iterable[tuple[Any, ...]], types: Sequence[str]) -> list[str]:
+def _array(n: int, type: str) -> str:
+    # One text: the driver would look at every element of an array.
+    return f"string_to_array(${n}, E'\\x1f', E'\\x1e')::{type}[]" if type in _TEXT else f"${n}::text::{type}[]"
+
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+def columns(rows: Rows, types: Sequence[str]) -> list[str]:
     """`rows` as one argument for each column, as the statements here take them."""
-    values_of = list(zip(*rows, strict=True)) or [()] * len(types)
-    return [_column(values, type) for values, type in zip(values_of, types, strict=True)]
+    return [_column(values, type) for values, type in zip(_values(rows, types), types, strict=True)]
+
+
+def _values(rows: Rows, types: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True)) or [()] * len(types)
 
 
 def _column(values: Sequence[Any], type: str) -> str:
@@ -115,20 +131,10 @@ def changes(new: str) -> str:
 
 READS = Reads.saying(lambda _column: "")
 WRITE_ACCOUNTS = (
-    f"INSERT INTO accounts ({ACCOUNT}) SELECT * FROM unnest({_unnest(ACCOUNT_TYPES)}) "
+    f"INSERT INTO accounts ({ACCOUNT}) SELECT * FROM {_rows(ACCOUNT_COLUMNS, ACCOUNT_TYPES)} "
     f"ON CONFLICT (id) DO UPDATE SET {changes('excluded')}"
 )
-WRITE_ENTRIES = f"INSERT INTO entries ({ENTRY}) SELECT * FROM unnest({_unnest(ENTRY_TYPES)})"
-# A whole batch in one statement, which is one transaction and one round trip. Had another process gone on
-# with one of the accounts, the number of an entry is taken, and nothing of the statement happens. Asking
-# for the count makes it lock the accounts before it writes entries, as every other batch does.
-WRITE_BATCH = (
-    f"WITH changed AS (UPDATE accounts SET {changes('new')}"
-    f" FROM unnest({_unnest(ACCOUNT_TYPES)}) AS new({ACCOUNT}) WHERE accounts.id = new.id "
-    "RETURNING 1) "
-    f"INSERT INTO entries ({ENTRY}) SELECT * FROM unnest({_unnest(ENTRY_TYPES, len(ACCOUNT_COLUMNS))}) "
-    "WHERE (SELECT count(*) FROM changed) >= 0"
-)
+WRITE_ENTRIES = f"INSERT INTO entries ({ENTRY}) SELECT * FROM {_rows(ENTRY_COLUMNS, ENTRY_TYPES)}"
 FIND_PACKED = "SELECT packed FROM checkpoints WHERE account_id = $1 AND up_to = $2"
 FIND_CHECKPOINT = (
     f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} FROM checkpoints "
@@ -143,3 +149,43 @@ KEEP_PROOF = (
     "INSERT INTO proofs (account_id, seq, account) VALUES ($1, $2, $3) ON CONFLICT (account_id) "
     "DO UPDATE SET seq = excluded.seq, account = excluded.account WHERE proofs.seq < excluded.seq"
 )
+
+ONCE = (("effective_at", "recorded_at"), ("kind", "reverses"), ("held", "debt"))
+"""Columns that have one value in all rows of most batches, which is given once then and not read for each row: one
+moment, only spends, no holds and no debts. These go together, so that there are eight statements and not hundreds.
+"""
+
+
+def batch(accounts: Rows, entries: Rows) -> tuple[str, list[Any]]:
+    """The statement that writes a batch, and its arguments.
+
+    One statement is one transaction and one round trip. Had another process gone on with one of the accounts, the
+    number of an entry is taken, and nothing of the statement happens.
+    """
+    values = [*_values(accounts, ACCOUNT_TYPES), *_values(entries, ENTRY_TYPES)]
+    once = frozenset(name for names in ONCE if all(_same(values[n]) for n in _PLACES[names]) for name in names)
+    arguments = [
+        column[0] if name in once else _column(column, type)
+        for column, name, type in zip(values, _NAMES, (*ACCOUNT_TYPES, *ENTRY_TYPES), strict=True)
+    ]
+    return write_batch(once), arguments
+
+
+_NAMES = (*ACCOUNT_COLUMNS, *ENTRY_COLUMNS)
+_PLACES = {names: [n for n, name in enumerate(_NAMES) if name in names] for names in ONCE}
+
+
+def _same(values: Sequence[Any]) -> bool:
+    return bool(values) and values.count(values[0]) == len(values)
+
+
+@lru_cache
+def write_batch(once: frozenset[str]) -> str:
+    """The statement that writes a batch in which these columns are given once."""
+    accounts = _rows(ACCOUNT_COLUMNS, ACCOUNT_TYPES, once=once)
+    entries = _rows(ENTRY_COLUMNS, ENTRY_TYPES, after=len(ACCOUNT_COLUMNS), once=once)
+    # Asking for the count makes it lock the accounts before it writes entries, as every other batch does.
+    return (
+        f"WITH changed AS (UPDATE accounts SET {changes('new')} FROM {accounts} WHERE accounts.id = new.id RETURNING 1) "
+        f"INSERT INTO entries ({ENTRY}) SELECT * FROM {entries} WHERE (SELECT count(*) FROM changed) >= 0"
+    )

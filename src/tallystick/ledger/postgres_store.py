@@ -57,8 +57,9 @@ from tallystick.ledger.postgres_statements import (
     KEEP_PROOF,
     REMOVE_ENTRIES,
     Reads,
+    Rows,
 )
-from tallystick.ledger.postgres_writing import InOneStatement, OnOneShard, Rows, Writing
+from tallystick.ledger.postgres_writing import InOneStatement, OnOneShard, Writing
 from tallystick.ledger.store import Due, Proof, proof_begins
 
 LANES = 2

@@ -14,14 +14,13 @@ from tallystick.ledger.postgres_statements import (
     ENTRY_TYPES,
     READS,
     WRITE_ACCOUNTS,
-    WRITE_BATCH,
     WRITE_ENTRIES,
     Reads,
+    Rows,
+    batch,
     changes,
     columns,
 )
-
-Rows = Sequence[tuple[Any, ...]]
 
 
 class Writing(Protocol):
@@ -47,7 +46,8 @@ class InOneStatement:
     reads = READS
 
     async def alone(self, connection: Any, accounts: Rows, entries: Rows) -> None:
-        await connection.execute(WRITE_BATCH, *columns(accounts, ACCOUNT_TYPES), *columns(entries, ENTRY_TYPES))
+        statement, arguments = batch(accounts, entries)
+        await connection.execute(statement, *arguments)
 
     within = alone
 
