@@ -9,6 +9,7 @@ import asyncio
 import json
 import resource
 import statistics
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import asyncpg
@@ -22,6 +23,8 @@ from bench.house import (
     multiply,
     new_database,
     postgresql,
+    postmaster_of,
+    processor_seconds,
     spends_per_second,
 )
 from tallystick.cli.tuning import calm_garbage_collection
@@ -70,19 +73,20 @@ async def grow(server: str, entries: int, steps: int) -> list[Step]:
                 await fill(small, ACCOUNTS)
                 pair = ((small, ACCOUNTS, 1), (ledger, ACCOUNTS, 1))
                 await settled(server, SAMPLE, *pair)
-                ratios, rate = await in_turns(*pair, TURNS)
+                cost = await in_turns(server, *pair, TURNS)
             disk = await megabytes(url)
             found.append(
                 {
                     "entries": written,
-                    "cost": statistics.median(ratios),
-                    "per_second": rate,
+                    "processor": cost.processor,
+                    "time": cost.time,
+                    "per_second": cost.per_second,
                     "resident_mb": resident_mb(),
                     "disk_mb": disk,
                 }
             )
             print(
-                f"{written:>12,} entries  a spend costs {found[-1]['cost']:.2f} of one in a small ledger  "
+                f"{written:>12,} entries  a spend takes {cost}  "
                 f"{found[-1]['resident_mb']:>6,.0f} MB of memory  {disk:>8,.0f} MB on the disk",
                 flush=True,
             )
@@ -104,23 +108,41 @@ async def settled(server: str, count: int, *loads: Load) -> None:
         await spends_per_second(ledger, accounts, count, apart=apart)
 
 
-async def in_turns(small: Load, large: Load, turns: int) -> tuple[list[float], float]:
-    """What a spend in `large` costs of one in `small`, for each turn, and the median of spends a second."""
-    ratios, rates = [], []
-    for _ in range(turns):
-        first, second = [
-            await spends_per_second(ledger, accounts, SAMPLE, apart=apart)
-            for ledger, accounts, apart in (small, large)
-        ]
-        ratios.append(first / second)
-        rates.append(second)
-    return ratios, statistics.median(rates)
+@dataclass(frozen=True)
+class Cost:
+    """What a spend takes of one in a small ledger: of the processors' time, and of the time until it is through.
+
+    The first is that of this process, which is the service and its callers, and of all of PostgreSQL's together. It is
+    what has to be paid for. The second is also made of what nobody uses: while both sides wait for each other, for the
+    disk, or for a core that is busy while another one is not.
+    """
+
+    processor: float
+    time: float
+    per_second: float
+
+    def __str__(self) -> str:
+        return f"{self.processor:.2f} of the processor and {self.time:.2f} of the time"
 
 
-async def many_accounts(server: str, accounts: int, turns: int) -> dict[str, float]:
-    """What a spend costs among so many accounts, beside one among a thousand.
+async def in_turns(server: str, small: Load, large: Load, turns: int) -> Cost:
+    """What a spend in `large` takes of one in `small`: of the processors in all turns, of time the median turn."""
+    postmaster = await postmaster_of(server)
+    rates: dict[Load, list[float]] = {small: [], large: []}
+    seconds = dict.fromkeys(rates, 0.0)
+    for load in [small, large] * turns:
+        before = processor_seconds(postmaster)
+        ledger, accounts, apart = load
+        rates[load].append(await spends_per_second(ledger, accounts, SAMPLE, apart=apart))
+        seconds[load] += processor_seconds(postmaster) - before
+    times = [first / second for first, second in zip(rates[small], rates[large], strict=True)]
+    return Cost(seconds[large] / seconds[small], statistics.median(times), statistics.median(rates[large]))
 
-    `busy` is that of a thousand accounts scattered among all; `all` that of ever other ones, which are more
+
+async def many_accounts(server: str, accounts: int, turns: int) -> tuple[Cost, Cost]:
+    """What a spend takes among so many accounts, of one among a thousand.
+
+    The first is that of a thousand accounts scattered among all; the second that of ever other ones, which are more
     than a process remembers, so that each has to be read.
     """
     small_url, url = await new_database(server, "few_accounts"), await new_database(server, "many_accounts")
@@ -132,35 +154,35 @@ async def many_accounts(server: str, accounts: int, turns: int) -> dict[str, flo
         apart = accounts // FEW_ACCOUNTS
         few, scattered, every_one = (small, FEW_ACCOUNTS, 1), (large, FEW_ACCOUNTS, apart), (large, accounts, 1)
         await settled(server, SETTLING, few, scattered)
-        busy, _ = await in_turns(few, scattered, turns)
+        busy = await in_turns(server, few, scattered, turns)
         await settled(server, SETTLING, few, every_one)
-        everyone, _ = await in_turns(few, every_one, turns)
-    return {"accounts": accounts, "busy": statistics.median(busy), "all": statistics.median(everyone)}
+        return busy, await in_turns(server, few, every_one, turns)
 
 
 def draw(steps: list[Step]) -> None:
     """The curves for the docs."""
-    costs = Curve("growing ledger", [(step["entries"], step["cost"]) for step in steps])
+    costs = [
+        Curve(name, [(step["entries"], step[what]) for step in steps])
+        for name, what in (("of the processor", "processor"), ("of the time", "time"))
+    ]
     limit = Curve("at most", [(steps[0]["entries"], AT_MOST), (steps[-1]["entries"], AT_MOST)], is_limit=True)
-    title = "What a spend costs, beside one in a ledger that stays small"
-    (DOCS / "growth.svg").write_text(chart(title, "entries", [costs, limit]))
+    title = "What a spend takes of one in a ledger that stays small"
+    (DOCS / "growth.svg").write_text(chart(title, "entries", [*costs, limit]))
     memory = Curve("one process", [(step["entries"], step["resident_mb"]) for step in steps])
     (DOCS / "memory.svg").write_text(chart("Memory of the process, in MB", "entries", [memory]))
 
 
-async def measure(
-    entries: int, steps: int, accounts: int, shared_buffers: str
-) -> tuple[list[Step], dict[str, float]]:
+async def measure(entries: int, steps: int, accounts: int, shared_buffers: str) -> tuple[list[Step], dict[str, Cost]]:
     """Both kinds of growth, on one server."""
     with postgresql(shared_buffers) as server:
         steps_taken = await grow(server, entries, steps)
-        among = await many_accounts(server, accounts, 3 * TURNS)
+        busy, everyone = await many_accounts(server, accounts, 3 * TURNS)
         print(
-            f"Among {accounts:,} accounts a spend costs {among['busy']:.2f} of one among {FEW_ACCOUNTS:,} while a "
-            f"thousand of them are busy (at most {AT_MOST}), {among['all']:.2f} while all are.",
+            f"Among {accounts:,} accounts a spend takes, of one among {FEW_ACCOUNTS:,}, {busy} while a thousand of "
+            f"them are busy, {everyone} while all are (at most {AT_MOST}).",
             flush=True,
         )
-        return steps_taken, among
+        return steps_taken, {"busy": busy, "all": everyone}
 
 
 def main() -> None:
@@ -172,18 +194,17 @@ def main() -> None:
     parser.add_argument("--shared-buffers", default="1GB", help="the memory PostgreSQL keeps pages in")
     asked = parser.parse_args()
     steps, among = asyncio.run(measure(asked.entries, asked.steps, asked.accounts, asked.shared_buffers))
-    cost = statistics.median(step["cost"] for step in steps[-(len(steps) // 5 or 1) :])
+    late = steps[-(len(steps) // 5 or 1) :]
+    cost = Cost(*(statistics.median(step[what] for step in late) for what in ("processor", "time", "per_second")))
     memory = steps[-1]["resident_mb"] - steps[len(steps) // 5]["resident_mb"]
-    print(
-        f"At {steps[-1]['entries']:,} entries a spend costs {cost:.2f} of one in a small ledger (at most {AT_MOST})."
-    )
+    print(f"At {steps[-1]['entries']:,} entries a spend takes {cost} of one in a small ledger (at most {AT_MOST}).")
     print(f"Memory grew by {memory:,.0f} MB over the last four fifths.")
     found = {
         "machine": machine(),
         "shared_buffers": asked.shared_buffers,
-        "cost": cost,
+        "cost": asdict(cost),
         "memory_grew_mb": memory,
-        "among_accounts": among,
+        "among_accounts": {"accounts": asked.accounts} | {what: asdict(cost) for what, cost in among.items()},
         "steps": steps,
     }
     (HERE / "growth.json").write_text(json.dumps(found, indent=1) + "\n")
