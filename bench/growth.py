@@ -76,14 +76,7 @@ async def grow(server: str, entries: int, steps: int) -> list[Step]:
                 cost = await in_turns(server, *pair, TURNS)
             disk = await megabytes(url)
             found.append(
-                {
-                    "entries": written,
-                    "processor": cost.processor,
-                    "time": cost.time,
-                    "per_second": cost.per_second,
-                    "resident_mb": resident_mb(),
-                    "disk_mb": disk,
-                }
+                {"entries": written, **asdict(cost), "resident_mb": resident_mb(), "disk_mb": disk},
             )
             print(
                 f"{written:>12,} entries  a spend takes {cost}  "
@@ -204,7 +197,7 @@ def main() -> None:
         "shared_buffers": asked.shared_buffers,
         "cost": asdict(cost),
         "memory_grew_mb": memory,
-        "among_accounts": {"accounts": asked.accounts} | {what: asdict(cost) for what, cost in among.items()},
+        "among_accounts": {"accounts": asked.accounts} | {kind: asdict(one) for kind, one in among.items()},
         "steps": steps,
     }
     (HERE / "growth.json").write_text(json.dumps(found, indent=1) + "\n")

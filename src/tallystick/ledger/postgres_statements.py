@@ -3,7 +3,6 @@
 Every one is for many accounts at once. Knows nothing of connections.
 """
 
-import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +30,7 @@ def _rows(names: Sequence[str], types: Sequence[str], *, after: int = 0, once: C
     """
     values = ", ".join(
         (f"${n}::{type}" if name in once else f"unnest({_array(n, type)})") + f" AS {name}"
-        for n, name, type in zip(itertools.count(after + 1), names, types, strict=False)
+        for n, (name, type) in enumerate(zip(names, types, strict=True), after + 1)
     )
     return f"(SELECT {values}) AS new"
 
