@@ -29,7 +29,7 @@ from bench.house import new_database, postgresql
 from bench.paid import CREDITS, FIRST_BUYER, KEY, PACK_PRICE, PLUS_PRICE, SECRET, prepare
 from stripe_sandbox.delivery import signature
 from tallystick.billing import EventStatus, PurchaseStatus
-from tallystick.cli.house import free_port
+from tallystick.cli.house import bound_socket
 from tallystick.database.engine import Database
 from tallystick.database.tables import accounts, purchases, stripe_events
 
@@ -189,11 +189,11 @@ async def running(*command: str, port: int, folder: Path, **environment: str) ->
         await process.wait()
 
 
-async def measure(case: Case, url: str, folder: Path, asked: argparse.Namespace) -> Result:
+async def measure(case: Case, url: str, folder: Path, ports: tuple[int, int], asked: argparse.Namespace) -> Result:
     """Prepare purchases, send their events, wait until all are worked, and count."""
     file = folder / f"{secrets.token_hex(4)}.db"
     bodies = await prepare(url, file, asked.count, ACCOUNTS)
-    stripe_port, port = free_port(0), free_port(0)
+    stripe_port, port = ports
     settings = {
         "DATABASE_URL": url,
         "STRIPE_SECRET_KEY": KEY,
@@ -239,11 +239,17 @@ async def number(database: Database, query: Select[Any]) -> int:
 async def measure_all(asked: argparse.Namespace) -> list[Result]:
     """Every case, on a database of its own."""
     results = []
-    with postgresql() as server, tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with (
+        postgresql() as server,
+        tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+        bound_socket(0) as one,
+        bound_socket(0) as other,
+    ):
+        ports = (one.getsockname()[1], other.getsockname()[1])
         for n, case in enumerate(case for case in CASES if asked.only in f"{case.database} {case.rush}"):
             on_sqlite = case.database == "SQLite"
             url = f"sqlite:///{folder}/{n}.db" if on_sqlite else await new_database(server, f"webhooks{n}")
-            results.append(await measure(case, url, Path(folder), asked))
+            results.append(await measure(case, url, Path(folder), ports, asked))
     return results
 
 

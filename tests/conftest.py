@@ -10,7 +10,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -23,6 +23,7 @@ from tallystick.database.schema import upgrade
 from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.ledger import Ledger
 from tests import citus_cluster
+from tests.serving import bound
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +78,18 @@ class FrozenClock:
 
     def advance(self, **delta: float) -> None:
         self.now += timedelta(**delta)
+
+
+@pytest.fixture
+def new_port() -> Iterator[Callable[[], int]]:
+    """Ports for servers in other processes, which may be started several times."""
+    with ExitStack() as held:
+        yield lambda: int(held.enter_context(bound()).getsockname()[1])
+
+
+@pytest.fixture
+def port(new_port: Callable[[], int]) -> int:
+    return new_port()
 
 
 @pytest.fixture

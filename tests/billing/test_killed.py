@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -78,10 +77,9 @@ async def settled(shop: Shop) -> bool:
 
 
 @pytest.mark.parametrize("point", POINTS)
-async def test_s8_s21_killed_at_any_point_a_purchase_is_credited_exactly_once(database_url: str, point: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+async def test_s8_s21_killed_at_any_point_a_purchase_is_credited_exactly_once(
+    database_url: str, port: int, point: str
+) -> None:
     async with (
         asyncio.timeout(60),
         SandboxServer(Sandbox(), retry_seconds=(0.1,) * 500) as server,

@@ -7,9 +7,8 @@ import json
 import random
 import shutil
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -59,17 +58,15 @@ class Listeners:
 class Listener:
     """One of them, that may die while it works, and is started again."""
 
-    def __init__(self, listeners: Listeners, http: httpx2.AsyncClient) -> None:
+    def __init__(self, listeners: Listeners, http: httpx2.AsyncClient, port: int) -> None:
         self._listeners = listeners
         self._http = http
+        self._port = port
 
     async def start(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        where = (self._listeners.database_url, self._listeners.api_base, str(port), SECRET)
+        where = (self._listeners.database_url, self._listeners.api_base, str(self._port), SECRET)
         self._process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.billing.listener", *where)
-        self._url = f"http://127.0.0.1:{port}"
+        self._url = f"http://127.0.0.1:{self._port}"
         while True:
             assert self._process.returncode is None, "the listener did not start"
             try:
@@ -111,7 +108,11 @@ class Listener:
 
 
 async def test_s27_lives_of_which_several_processes_hear_that_are_killed_end_as_they_would_have_in_order(
-    sqlite_template: Path, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+    sqlite_template: Path,
+    tmp_path: Path,
+    database_url: str,
+    new_port: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("stripe_sandbox.sandbox.time", SimpleNamespace(time=T0.timestamp))
     chance = random.Random(27)
@@ -122,7 +123,7 @@ async def test_s27_lives_of_which_several_processes_hear_that_are_killed_end_as_
         listeners = Listeners(url, server.url, clock, chance)
         heard.append(listeners)
         async with httpx2.AsyncClient(timeout=60) as http:
-            listeners.all += [Listener(listeners, http) for _ in range(PROCESSES)]
+            listeners.all += [Listener(listeners, http, new_port()) for _ in range(PROCESSES)]
             await asyncio.gather(*(listener.start() for listener in listeners.all))
             try:
                 yield listeners.all

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -44,7 +43,7 @@ async def start(folder: Path, *words: str, port: int = 0) -> Demo:
         "--data",
         str(folder),
         "--port",
-        str(port or free_port()),
+        str(port),
         *words,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -67,12 +66,6 @@ async def signed_in(demo: Demo) -> AsyncIterator[httpx2.AsyncClient]:
         answer = await browser.post("/sign-in", data={"email": PLUS, "password": PASSWORD})
         assert answer.status_code == 303
         yield browser
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def balance(browser: httpx2.AsyncClient) -> dict[str, Any]:
@@ -129,8 +122,9 @@ async def test_commands_work_with_a_demo_by_the_settings_that_it_leaves(tmp_path
     assert (folder / "demo.env").stat().st_mode & 0o077 == 0
 
 
-async def test_a_free_port_is_found_when_the_usual_one_is_taken_and_a_folder_is_used_by_one(tmp_path: Path) -> None:
-    port = free_port()
+async def test_a_free_port_is_found_when_the_usual_one_is_taken_and_a_folder_is_used_by_one(
+    tmp_path: Path, port: int
+) -> None:
     first = await start(tmp_path / "one", port=port)
     second = await start(tmp_path / "two", port=port)
     assert first.url != second.url
@@ -162,9 +156,8 @@ async def test_once_buys_and_spends_and_ends_with_one_line_of_json(tmp_path: Pat
 
 @pytest.mark.parametrize("moment", ["started", "paid", "delivered", "returned"])
 async def test_killed_at_any_moment_of_a_purchase_the_customer_is_credited_exactly_once(
-    tmp_path: Path, moment: str
+    tmp_path: Path, port: int, moment: str
 ) -> None:
-    port = free_port()
     demo = await start(tmp_path / "data", port=port)
     async with signed_in(demo) as browser:
         started = (await browser.post("/api/stripe/create-credit-checkout", json={})).json()

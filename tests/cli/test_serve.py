@@ -14,7 +14,6 @@ import stripe
 
 from tallystick.cli.customers import pay
 from tests.cli.test_commands import SETTINGS
-from tests.cli.test_demo import free_port
 
 SANDBOX = [sys.executable, "-m", "stripe_sandbox"]
 TALLYSTICK = [sys.executable, "-c", "from tallystick.cli import app; app()"]
@@ -47,9 +46,8 @@ async def running(command: list[str], folder: Path, ready: str, **environment: s
 
 
 async def test_serve_sells_a_plan_and_a_pack_against_a_sandbox_of_its_own_process(
-    database_url: str, tmp_path: Path
+    database_url: str, port: int, tmp_path: Path
 ) -> None:
-    port = free_port()
     url = f"http://127.0.0.1:{port}"
     hook = f"{url}/api/stripe/webhook=whsec_2"
     sandbox = [*SANDBOX, "--port", "0", "--database", str(tmp_path / "sandbox.db"), "--webhook", hook]

@@ -21,14 +21,12 @@ SERVER_CONNECTIONS = 2
 class Bouncer:
     """One PgBouncer in transaction mode, with fewer connections to PostgreSQL than a ledger has to it."""
 
-    def __init__(self, folder: Path, server: str) -> None:
+    def __init__(self, folder: Path, server: str, port: int) -> None:
         self._folder = folder
         self._server = urlsplit(server)
         options = parse_qs(self._server.query)
         self._host = options.get("host", [self._server.hostname or "127.0.0.1"])[0]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = port
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str, *, say_so: bool = True) -> str:
@@ -70,9 +68,9 @@ class Bouncer:
 
 
 @pytest.fixture
-def bouncer(postgres_server: str) -> Iterator[Bouncer]:
+def bouncer(postgres_server: str, port: int) -> Iterator[Bouncer]:
     folder = Path(tempfile.mkdtemp(prefix="tallystick-bouncer-"))
-    bouncer = Bouncer(folder, postgres_server)
+    bouncer = Bouncer(folder, postgres_server, port)
     bouncer.start()
     try:
         yield bouncer
