@@ -21,7 +21,7 @@ from tallystick.ledger import Ledger, Receipt
 from tallystick.ledger import batch as batches
 from tallystick.ledger import ledger as ledgers
 from tallystick.ledger.batch import Outcome, Settled
-from tallystick.ledger.lanes import Lane
+from tallystick.ledger.lanes import Lanes
 from tallystick.ledger.verify import Verification, verify
 from tests.conftest import FrozenClock
 from tests.ledger.raw import execute, fetch, tampered
@@ -260,7 +260,7 @@ async def test_a_batch_shares_one_transaction_and_a_refusal_does_not_spoil_it(le
         commits += 1
         return await commit(commands)
 
-    lane = Lane(counting)
+    lane = Lanes(counting)
     outcomes = await asyncio.gather(
         *(lane.submit(spend(f"k{n}", 30 if n == 3 else 1)) for n in range(10)), return_exceptions=True
     )
@@ -276,7 +276,7 @@ async def test_who_is_answered_and_asks_again_at_once_is_in_the_next_batch() -> 
         await asyncio.sleep(0.01)
         return [Settled(0) for _ in commands]
 
-    lane = Lane(commit)
+    lane = Lanes(commit)
 
     async def caller() -> None:
         for _ in range(3):
@@ -335,7 +335,7 @@ async def test_a_failed_commit_fails_exactly_its_own_batch() -> None:
             raise LedgerUnavailable("gone")
         return [InsufficientCredits(required=1, available=0, can_buy=False, resets_at=None)] * len(commands)
 
-    lane = Lane(commit, max_batch=2)
+    lane = Lanes(commit, max_batch=2)
     outcomes = await asyncio.gather(*(lane.submit(spend(f"k{n}")) for n in range(4)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [LedgerUnavailable] * 2 + [InsufficientCredits] * 2
 
@@ -347,7 +347,7 @@ async def test_a_full_queue_refuses_with_overloaded_instead_of_growing() -> None
         await release.wait()
         return [LedgerUnavailable("released")] * len(commands)
 
-    lane = Lane(commit, max_batch=1, max_waiting=2)
+    lane = Lanes(commit, max_batch=1, max_waiting=2)
     waiting = [lane.submit(spend(f"k{n}")) for n in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):

@@ -20,6 +20,7 @@ from tallystick.domain.commands import (
 from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, IdempotencyConflict, InsufficientCredits
 from tallystick.ledger import Ledger
 from tallystick.ledger.memory import Memory
+from tallystick.ledger.postgres_store import PostgresStore
 from tallystick.ledger.verify import verify
 from tests.conftest import FrozenClock
 
@@ -73,6 +74,22 @@ async def test_s9_ledgers_that_read_the_same_accounts_at_once_take_turns(
     for process in fresh:
         await process.close()
     assert {(await ledger.account(id)).available for id in ids} == {25 - (1 + 2 + 3)}
+    assert (await verify(ledger)).differences == []
+
+
+async def test_s9_processes_that_keep_meeting_in_accounts_have_one_batch_under_way_each_until_they_do_not(
+    ledger: Ledger, other: Ledger
+) -> None:
+    # With SQLite it is one batch at a time in any case.
+    crowded = isinstance(ledger.store, PostgresStore)
+    for n in range(16):
+        await ledger.submit(GrantBonus(account_id="a", key=f"one-{n}", credits=1))
+        await other.submit(GrantBonus(account_id="a", key=f"two-{n}", credits=1))
+    assert (ledger.store.crowded, other.store.crowded) == (crowded, crowded)
+    for n in range(64):
+        await ledger.submit(GrantBonus(account_id="a", key=f"alone-{n}", credits=1))
+    assert not ledger.store.crowded
+    assert (await ledger.account("a")).bonus == 96
     assert (await verify(ledger)).differences == []
 
 

@@ -1,6 +1,7 @@
 """Natural batching: callers that arrive while a transaction is under way share the next one.
 
-No timer and no added latency: an idle lane starts at once, a busy one takes everybody who waited.
+No timer and no added latency: an idle lane starts at once, a busy one takes everybody who waited. Several lanes are
+taken together, one batch at a time, while that is better for the database.
 """
 
 import asyncio
@@ -24,72 +25,122 @@ MAX_WAIT_SECONDS = 10.0
 
 Commit = Callable[[Sequence[Command]], Awaitable[list[Outcome]]]
 
+Spread = Callable[[str], int]
+"""Gives an account a number: those of one number, counted round the lanes, share a lane."""
 
-class Lane:
-    """A queue of commands with one transaction under way at a time."""
+_Waiting = tuple[Command, asyncio.Future[Answer], float]
+"""A command that was taken, what its caller waits for, and since when, by the event loop's clock."""
+
+
+def by_hash(account_id: str) -> int:
+    """Spread accounts evenly, the same in every process."""
+    return crc32(account_id.encode())
+
+
+def never() -> bool:
+    """Lanes are taken each by itself, always."""
+    return False
+
+
+class Lanes:
+    """Queues of commands, each with one batch under way at a time, so that a slow one does not hold up all.
+
+    All commands of an account are in one lane, so no two batches that are under way are about the same account.
+    """
 
     def __init__(
         self,
         commit: Commit,
+        count: int = 1,
+        spread: Spread = by_hash,
+        in_one: Callable[[], bool] = never,
         *,
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
+        """`in_one` says whether, just now, one batch of all lanes at a time is better than one of each."""
         self._commit = commit
+        self._spread = spread
+        self._in_one = in_one if count > 1 else never
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._max_wait = max_wait_seconds
-        self._waiting: deque[tuple[Command, asyncio.Future[Answer], float]] = deque()
-        self._working: asyncio.Task[None] | None = None
+        self._waiting: tuple[deque[_Waiting], ...] = tuple(deque() for _ in range(count))
+        self._all = range(count)
+        # The lanes of which a batch is under way, and the tasks that see to it.
+        self._busy: set[int] = set()
+        self._working: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def submit(self, command: Command) -> asyncio.Future[Answer]:
         """Take `command` in. What comes back raises the Refusal, or Unavailable when it was not taken."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
+        lane = self._spread(command.account_id) % len(self._all)
+        waiting = self._waiting[lane]
         if self._closed:
             answer.set_exception(LedgerUnavailable("The ledger is closed. Nothing was changed."))
-        elif len(self._waiting) >= self._max_waiting:
+        elif len(waiting) >= self._max_waiting:
             answer.set_exception(
                 Overloaded(
-                    f"{len(self._waiting):,} commands are waiting already, so this one was not taken. "
+                    f"{len(waiting):,} commands are waiting already, so this one was not taken. "
                     "Nothing was changed. Try again with the same idempotency key."
                 )
             )
         else:
-            self._waiting.append((command, answer, loop.time()))
-            if self._working is None or self._working.done():
-                self._working = loop.create_task(self._work(), name="ledger lane")
+            waiting.append((command, answer, loop.time()))
+            if lane not in self._busy:
+                self._begin()
         return answer
 
     async def close(self) -> None:
         """Take no more commands, and wait for those that were taken."""
         self._closed = True
-        if self._working is not None:
-            await self._working
+        while self._working:
+            await asyncio.wait(self._working)
 
-    async def _work(self) -> None:
-        while self._waiting:
-            batch = self._take()
-            if not batch:
+    def _begin(self) -> None:
+        """Put everybody to work who can be: a task for each lane, or one for all when none is busy."""
+        if self._in_one():
+            together = [] if self._busy else [self._all]
+        else:
+            together = [range(n, n + 1) for n in self._all if n not in self._busy]
+        for lanes in together:
+            if any(self._waiting[n] for n in lanes):
+                self._busy.update(lanes)
+                working = asyncio.get_running_loop().create_task(self._work(lanes), name="ledger lanes")
+                self._working.add(working)
+                working.add_done_callback(self._working.discard)
+
+    async def _work(self, lanes: range) -> None:
+        """One batch of these lanes after the other, until nothing waits or they are better taken otherwise."""
+        try:
+            while batch := self._take(lanes):
+                await self._carry_out(batch)
+                # Who was answered and asks again at once is in the next batch.
+                await asyncio.sleep(0)
+                if self._in_one() != (len(lanes) > 1):
+                    break
+        finally:
+            self._busy.difference_update(lanes)
+        self._begin()
+
+    async def _carry_out(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            outcomes = await self._outcomes([command for command, _, _ in batch])
+        except Exception as error:
+            for _, answer, _ in batch:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for (_, answer, _), outcome in zip(batch, outcomes, strict=True):
+            if answer.done():
                 continue
-            try:
-                outcomes = await self._outcomes([command for command, _ in batch])
-            except Exception as error:
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(error)
-                continue
-            for (_, answer), outcome in zip(batch, outcomes, strict=True):
-                if answer.done():
-                    continue
-                if isinstance(outcome, Exception):
-                    answer.set_exception(outcome)
-                else:
-                    answer.set_result(outcome)
-            # Who was answered and asks again at once is in the next batch.
-            await asyncio.sleep(0)
+            if isinstance(outcome, Exception):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)
 
     async def _outcomes(self, commands: Sequence[Command]) -> list[Outcome]:
         """What becomes of `commands`. One at which something fails does not take the others of its batch with it.
@@ -106,46 +157,27 @@ class Lane:
         half = len(commands) // 2
         return [*await self._outcomes(commands[:half]), *await self._outcomes(commands[half:])]
 
-    def _take(self) -> list[tuple[Command, asyncio.Future[Answer]]]:
-        """The next batch, without those whose caller has gone away, or who have waited for too long."""
-        batch: list[tuple[Command, asyncio.Future[Answer]]] = []
+    def _take(self, lanes: range) -> list[_Waiting]:
+        """The next batch, without those whose caller has gone away, or who have waited for too long.
+
+        Each of several lanes has its share of it. Empty when nothing waits.
+        """
+        batch: list[_Waiting] = []
         since = asyncio.get_running_loop().time() - self._max_wait
-        while self._waiting and len(batch) < self._max_batch:
-            command, answer, asked = self._waiting.popleft()
-            if answer.done():
-                continue
-            if asked < since:
-                answer.set_exception(
-                    Overloaded(
-                        f"This waited for {self._max_wait:g} seconds without getting its turn, so it was not taken. "
-                        "Nothing was changed. Try again with the same idempotency key."
+        most = -(-self._max_batch // len(lanes))
+        for waiting in (self._waiting[n] for n in lanes):
+            full = len(batch) + most
+            while waiting and len(batch) < full:
+                command, answer, asked = waiting.popleft()
+                if answer.done():
+                    continue
+                if asked < since:
+                    answer.set_exception(
+                        Overloaded(
+                            f"This waited for {self._max_wait:g} seconds without getting its turn, so it was not taken. "
+                            "Nothing was changed. Try again with the same idempotency key."
+                        )
                     )
-                )
-                continue
-            batch.append((command, answer))
+                    continue
+                batch.append((command, answer, asked))
         return batch
-
-
-Spread = Callable[[str], int]
-"""Gives an account a number: those of one number, counted round the lanes, share a lane."""
-
-
-def by_hash(account_id: str) -> int:
-    """Spread accounts evenly, the same in every process."""
-    return crc32(account_id.encode())
-
-
-class Lanes:
-    """Accounts spread over a few lanes, so that one slow batch does not hold up all."""
-
-    def __init__(self, lanes: Sequence[Lane], spread: Spread = by_hash) -> None:
-        self._lanes = tuple(lanes)
-        self._spread = spread
-
-    def submit(self, command: Command) -> asyncio.Future[Answer]:
-        """Put `command` into its account's lane; see Lane.submit."""
-        return self._lanes[self._spread(command.account_id) % len(self._lanes)].submit(command)
-
-    async def close(self) -> None:
-        """Close every lane."""
-        await asyncio.gather(*(lane.close() for lane in self._lanes))

@@ -23,7 +23,7 @@ from tallystick.domain.explain import Explanation, explain
 from tallystick.domain.record import blank
 from tallystick.domain.settle import settle
 from tallystick.ledger.batch import Receipt, Settled
-from tallystick.ledger.lanes import Lane, Lanes, Spread, by_hash
+from tallystick.ledger.lanes import Lanes, Spread, by_hash
 from tallystick.ledger.store import FIRST_DUE, Store
 
 SWEEP_PAGE = 200
@@ -53,7 +53,7 @@ class Ledger:
         self.store = store
         self._catalogue = catalogue
         self._clock = clock
-        self._lanes = Lanes([Lane(store.commit) for _ in range(store.lanes)], spread)
+        self._lanes = Lanes(store.commit, store.lanes, spread, lambda: store.crowded)
 
     @classmethod
     async def open(cls, url: str, catalogue: Catalogue, clock: Clock, turns: Turns | None = None) -> Self:

@@ -69,6 +69,11 @@ class Memory:
         for command in commands:
             self._accounts.pop(command.account_id, None)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether other processes keep outdating it."""
+        return self._longest_rest > 1
+
     def outdated(self) -> None:
         """A batch decided from memory could not be written: another process works on the same accounts.
 

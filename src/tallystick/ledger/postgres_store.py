@@ -109,6 +109,11 @@ class PostgresStore:
         """Which lane an account's commands belong to: on shards, that of its shard."""
         return by_hash if self.shards is None else self.shards.of
 
+    @property
+    def crowded(self) -> bool:
+        # On shards every batch has to be of one lane.
+        return self._memory.crowded and self.shards is None
+
     async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
         try:
             outcomes = await self._from_memory(commands)

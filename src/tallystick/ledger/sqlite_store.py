@@ -77,6 +77,7 @@ class SqliteStore:
     """One file. Several processes may use it at once; SQLite lets them write one after the other."""
 
     lanes = LANES
+    crowded = False
 
     def __init__(
         self,

@@ -51,6 +51,10 @@ class Store(Protocol):
     def lanes(self) -> int:
         """How many batches the database can usefully commit at once."""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether other processes change the same accounts so often that one batch of all lanes at a time is best."""
+
     async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
         """Decide and write `commands` in one transaction; returns an outcome for each, once it is durable."""
 

@@ -1,0 +1,82 @@
+"""S9: how commands come together in batches, whichever of them are under way at once."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from tallystick.domain.commands import Command, Settle
+from tallystick.ledger.batch import Outcome, Settled
+from tallystick.ledger.lanes import Lanes
+
+ACCOUNTS = [f"acc{n}" for n in range(12)]
+
+
+class Database:
+    """Takes a moment for each batch, and keeps what it was given, in order."""
+
+    def __init__(self) -> None:
+        self.under_way: list[set[str]] = []
+        self.most = 0
+        self.batches: list[list[str]] = []
+
+    async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+        accounts = {command.account_id for command in commands}
+        for others in self.under_way:
+            assert not accounts & others
+        self.under_way.append(accounts)
+        self.most = max(self.most, len(self.under_way))
+        self.batches.append([command.account_id for command in commands])
+        await asyncio.sleep(0.001)
+        self.under_way.remove(accounts)
+        return [Settled(len(self.batches)) for _ in commands]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_s9_no_two_batches_under_way_are_about_the_same_account_however_lanes_are_taken(seed: int) -> None:
+    chance = random.Random(seed)
+    database = Database()
+    lanes = Lanes(database.commit, 3, in_one=lambda: chance.random() < 0.5, max_batch=7)
+
+    async def call() -> None:
+        for _ in range(20):
+            # The later of two on one account, of which the first is not waited for, is in no earlier batch.
+            account = chance.choice(ACCOUNTS)
+            first, second = [lanes.submit(Settle(account_id=account)) for _ in range(2)]
+            answers = await asyncio.gather(first, second)
+            assert answers[0].entries <= answers[1].entries
+
+    await asyncio.gather(*(call() for _ in range(10)))
+    assert sum(map(len, database.batches)) == 10 * 20 * 2
+    assert max(map(len, database.batches)) <= 9
+    assert database.most > 1
+    await lanes.close()
+
+
+async def test_one_batch_of_all_lanes_is_under_way_at_a_time_when_that_is_better_and_each_lane_has_its_share() -> (
+    None
+):
+    database = Database()
+    lanes = Lanes(
+        database.commit, 2, spread=lambda account_id: int(account_id[3:]), in_one=lambda: True, max_batch=10
+    )
+    # Two accounts of one lane ask far more often than one of the other.
+    asked = [lanes.submit(Settle(account_id=f"acc{n % 2 * 2}")) for n in range(40)]
+    asked += [lanes.submit(Settle(account_id="acc1")) for _ in range(8)]
+    await asyncio.gather(*asked)
+    assert database.most == 1
+    assert [batch.count("acc1") for batch in database.batches] == [5, 3, 0, 0, 0, 0, 0, 0]
+    assert {len(batch) for batch in database.batches} == {10, 8, 5}
+
+
+async def test_lanes_that_are_closed_first_finish_what_they_took() -> None:
+    database = Database()
+    in_one = [True]
+    lanes = Lanes(database.commit, 2, in_one=lambda: in_one[0], max_batch=2)
+    asked = [lanes.submit(Settle(account_id=account)) for account in ACCOUNTS]
+    await asyncio.sleep(0.0015)
+    in_one[0] = False
+    await lanes.close()
+    assert all(answer.done() and answer.exception() is None for answer in asked)
+    assert database.most == 2
