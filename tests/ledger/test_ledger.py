@@ -382,6 +382,7 @@ async def test_verify_names_what_somebody_changed_behind_the_ledgers_back(ledger
         ),
         ("UPDATE entries SET kind = 'nothing'", "Account acme, entry 2: it cannot be read"),
         ("UPDATE accounts SET state = 'no JSON'", "Account acme: its row cannot be read"),
+        ("UPDATE accounts SET state = state || ' {}'", "Account acme: its row cannot be read"),
         ("UPDATE accounts SET state = '{}'", "Account acme: its row cannot be read"),
         ("UPDATE proofs SET account = 'no JSON'", "Account acme: its last proof cannot be read"),
     ],

@@ -146,6 +146,7 @@ class EntryKind(StrEnum):
     CHECKPOINT = "checkpoint"
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """The period in which the current allowance is usable, and what was promised for it.

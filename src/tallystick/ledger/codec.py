@@ -59,6 +59,7 @@ ENTRY_COLUMNS = (
 # What reading raises where a row says something that was never written.
 _DAMAGED = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 _GRANT_KINDS = {kind.value: kind for kind in GrantKind}
+_parse = json.JSONDecoder().raw_decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -104,12 +105,12 @@ def account_from(row: Any) -> Account:
 
 def _account(row: Any) -> Account:
     id, plan, seq, monthly, bonus, held, debt, _due_at, text = row
-    state = json.loads(text)
+    state = _read(text)
     allowance = _to_allowance(state["a"])
-    grants = tuple(_to_grant(grant) for grant in state["g"])
-    scheduled = tuple(Scheduled(_to_grant(grant), _to_allowance(a)) for grant, a in state["s"])
+    grants = tuple([_to_grant(grant) for grant in state["g"]])
+    scheduled = tuple([Scheduled(_to_grant(grant), _to_allowance(a)) for grant, a in state["s"]])
     holds = tuple(
-        Hold(id, _to_lots(lots), _instant(until), operation) for id, lots, until, operation in state.get("h", ())
+        [Hold(id, _to_lots(lots), _instant(until), operation) for id, lots, until, operation in state.get("h", ())]
     )
     return Account(
         id=id,
@@ -127,6 +128,14 @@ def _account(row: Any) -> Account:
         archived=state.get("n", 0),
         wakes_at=first_deadline(grants, scheduled, holds, allowance),
     )
+
+
+def _read(text: str) -> Any:
+    """What JSON without blanks around it says. Looking for those is half of what `json.loads` does."""
+    value, end = _parse(text)
+    if end != len(text):
+        raise ValueError("something comes after its JSON")
+    return value
 
 
 def proof_text(account: Account) -> str:
@@ -239,7 +248,7 @@ def _entry(row: Any) -> Entry:
         reverses,
         text,
     ) = row
-    detail = json.loads(text)
+    detail = _read(text)
     grant = detail.get("grant")
     until = detail.get("hold_until")
     clawback = detail.get("clawback")
