@@ -86,10 +86,11 @@ async def test_s9_processes_that_keep_meeting_in_accounts_have_one_batch_under_w
         await ledger.submit(GrantBonus(account_id="a", key=f"one-{n}", credits=1))
         await other.submit(GrantBonus(account_id="a", key=f"two-{n}", credits=1))
     assert (ledger.store.crowded, other.store.crowded) == (crowded, crowded)
-    for n in range(64):
+    # One look finds what the other one has changed last, the next one nothing, and memory is used again.
+    for n in range(8):
         await ledger.submit(GrantBonus(account_id="a", key=f"alone-{n}", credits=1))
     assert not ledger.store.crowded
-    assert (await ledger.account("a")).bonus == 96
+    assert (await ledger.account("a")).bonus == 40
     assert (await verify(ledger)).differences == []
 
 

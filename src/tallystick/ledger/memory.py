@@ -2,7 +2,7 @@
 
 A remembered state may be stale: another process may have gone on with the account. That is safe, because an
 account's number only goes up and those of its entries are unique: what was decided on a stale state cannot be
-written (S5, S9). The store then forgets, reads and decides again.
+written (S5, S9). The store then reads and decides again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -64,11 +64,6 @@ class Memory:
             return []
         return sorted(ids)
 
-    def forget(self, commands: Sequence[Command]) -> None:
-        """Drop the accounts of a batch of which it is not known what became."""
-        for command in commands:
-            self._accounts.pop(command.account_id, None)
-
     @property
     def crowded(self) -> bool:
         """Whether other processes keep outdating it."""
@@ -86,6 +81,12 @@ class Memory:
         """A batch decided from memory was written."""
         self._longest_rest //= 2
         self.remember(batch.accounts)
+
+    def compared(self, read: Iterable[Account]) -> None:
+        """A batch began by reading these accounts. When all are as they are remembered, memory need not rest longer."""
+        if not any((known := self._accounts.get(a.id)) is not None and known.seq != a.seq for a in read):
+            self._longest_rest //= 2
+            self._rest = 0
 
     def decide(self, commands: Sequence[Command], now: datetime, catalogue: Catalogue) -> Batch | None:
         """Decide a batch from memory alone, or None when it takes a look at the database.

@@ -209,7 +209,6 @@ class PostgresStore:
         used = await self.connections.read(lambda connection: _archived(connection, reads, wanted)) if wanted else {}
         if used:
             return None
-        self._memory.forget(commands)
         try:
             async with self.connections.acquire() as connection:
                 await self._writing.alone(connection, *self._rows(batch))
@@ -228,6 +227,7 @@ class PostgresStore:
         reads = self._writing.reads
         async with connection.transaction():
             accounts = await self._lock(connection, account_ids(commands))
+            self._memory.compared(accounts.values())
             known: dict[Key, Entry] = {}
             history = NO_HISTORY
             refers = named(commands)

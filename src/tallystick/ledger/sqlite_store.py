@@ -102,7 +102,6 @@ class SqliteStore:
             self._memory.remember(await self._scout.run(lambda connection: accounts_of(connection, unknown)))
         decided = self._memory.decide(commands, self._clock(), self._catalogue)
         if decided is not None:
-            self._memory.forget(commands)
             rows = self._rows(decided)
             archived = in_archive(commands, decided.accounts)
             if await self._write(lambda connection: _write_at_once(connection, archived, rows)):
@@ -113,6 +112,7 @@ class SqliteStore:
             seen, batch = await self._write(lambda connection: self._commit(connection, commands))
         except sqlite3.IntegrityError as refused:
             raise does_not_follow(refused) from refused
+        self._memory.compared(seen.values())
         self._memory.remember((seen | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
 
