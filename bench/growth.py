@@ -33,7 +33,7 @@ from tallystick.ledger import Ledger
 ACCOUNTS = 10_000
 FEW_ACCOUNTS = 1_000
 TURNS = 3
-SAMPLE = 10_000
+SAMPLE = 20_000
 SETTLING = 100_000
 AT_MOST = 1.2
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ async def megabytes(url: str) -> float:
     return size / 1e6
 
 
-async def grow(server: str, entries: int, steps: int) -> list[Step]:
+async def grow(server: str, entries: int, steps: int, callers: int) -> list[Step]:
     """Spend until there are so many entries. For each step: entries, what a spend costs, memory and disk."""
     found: list[Step] = []
     url = await new_database(server, "growing")
@@ -73,7 +73,7 @@ async def grow(server: str, entries: int, steps: int) -> list[Step]:
                 await fill(small, ACCOUNTS)
                 pair = ((small, ACCOUNTS, 1), (ledger, ACCOUNTS, 1))
                 await settled(server, SAMPLE, *pair)
-                cost = await in_turns(server, *pair, TURNS)
+                cost = await in_turns(server, *pair, TURNS, callers)
             disk = await megabytes(url)
             found.append(
                 {"entries": written, **asdict(cost), "resident_mb": resident_mb(), "disk_mb": disk},
@@ -107,7 +107,7 @@ class Cost:
 
     The first is that of this process, which is the service and its callers, and of all of PostgreSQL's together. It is
     what has to be paid for. The second is also made of what nobody uses: while both sides wait for each other, for the
-    disk, or for a core that is busy while another one is not.
+    disk, or for a core that is busy while another one is not; the more callers, the less there is of that.
     """
 
     processor: float
@@ -118,7 +118,7 @@ class Cost:
         return f"{self.processor:.2f} of the processor and {self.time:.2f} of the time"
 
 
-async def in_turns(server: str, small: Load, large: Load, turns: int) -> Cost:
+async def in_turns(server: str, small: Load, large: Load, turns: int, callers: int) -> Cost:
     """What a spend in `large` takes of one in `small`: of the processors in all turns, of time the median turn."""
     postmaster = await postmaster_of(server)
     rates: dict[Load, list[float]] = {small: [], large: []}
@@ -126,13 +126,13 @@ async def in_turns(server: str, small: Load, large: Load, turns: int) -> Cost:
     for load in [small, large] * turns:
         before = processor_seconds(postmaster)
         ledger, accounts, apart = load
-        rates[load].append(await spends_per_second(ledger, accounts, SAMPLE, apart=apart))
+        rates[load].append(await spends_per_second(ledger, accounts, SAMPLE, callers, apart=apart))
         seconds[load] += processor_seconds(postmaster) - before
     times = [first / second for first, second in zip(rates[small], rates[large], strict=True)]
     return Cost(seconds[large] / seconds[small], statistics.median(times), statistics.median(rates[large]))
 
 
-async def many_accounts(server: str, accounts: int, turns: int) -> tuple[Cost, Cost]:
+async def many_accounts(server: str, accounts: int, turns: int, callers: int) -> tuple[Cost, Cost]:
     """What a spend takes among so many accounts, of one among a thousand.
 
     The first is that of a thousand accounts scattered among all; the second that of ever other ones, which are more
@@ -147,9 +147,9 @@ async def many_accounts(server: str, accounts: int, turns: int) -> tuple[Cost, C
         apart = accounts // FEW_ACCOUNTS
         few, scattered, every_one = (small, FEW_ACCOUNTS, 1), (large, FEW_ACCOUNTS, apart), (large, accounts, 1)
         await settled(server, SETTLING, few, scattered)
-        busy = await in_turns(server, few, scattered, turns)
+        busy = await in_turns(server, few, scattered, turns, callers)
         await settled(server, SETTLING, few, every_one)
-        return busy, await in_turns(server, few, every_one, turns)
+        return busy, await in_turns(server, few, every_one, turns, callers)
 
 
 def draw(steps: list[Step]) -> None:
@@ -165,11 +165,12 @@ def draw(steps: list[Step]) -> None:
     (DOCS / "memory.svg").write_text(chart("Memory of the process, in MB", "entries", [memory]))
 
 
-async def measure(entries: int, steps: int, accounts: int, shared_buffers: str) -> tuple[list[Step], dict[str, Cost]]:
+async def measure(asked: argparse.Namespace) -> tuple[list[Step], dict[str, Cost]]:
     """Both kinds of growth, on one server."""
-    with postgresql(shared_buffers) as server:
-        steps_taken = await grow(server, entries, steps)
-        busy, everyone = await many_accounts(server, accounts, 3 * TURNS)
+    accounts = asked.accounts
+    with postgresql(asked.shared_buffers) as server:
+        steps_taken = await grow(server, asked.entries, asked.steps, asked.callers)
+        busy, everyone = await many_accounts(server, accounts, 3 * TURNS, asked.callers)
         print(
             f"Among {accounts:,} accounts a spend takes, of one among {FEW_ACCOUNTS:,}, {busy} while a thousand of "
             f"them are busy, {everyone} while all are (at most {AT_MOST}).",
@@ -184,9 +185,10 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=5_000_000)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--accounts", type=int, default=1_000_000)
+    parser.add_argument("--callers", type=int, default=1_024, help="how many spend at once while a cost is measured")
     parser.add_argument("--shared-buffers", default="1GB", help="the memory PostgreSQL keeps pages in")
     asked = parser.parse_args()
-    steps, among = asyncio.run(measure(asked.entries, asked.steps, asked.accounts, asked.shared_buffers))
+    steps, among = asyncio.run(measure(asked))
     late = steps[-(len(steps) // 5 or 1) :]
     cost = Cost(*(statistics.median(step[what] for step in late) for what in ("processor", "time", "per_second")))
     memory = steps[-1]["resident_mb"] - steps[len(steps) // 5]["resident_mb"]
@@ -195,6 +197,7 @@ def main() -> None:
     found = {
         "machine": machine(),
         "shared_buffers": asked.shared_buffers,
+        "callers": asked.callers,
         "cost": asdict(cost),
         "memory_grew_mb": memory,
         "among_accounts": {"accounts": asked.accounts} | {kind: asdict(one) for kind, one in among.items()},
