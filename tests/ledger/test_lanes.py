@@ -80,3 +80,27 @@ async def test_lanes_that_are_closed_first_finish_what_they_took() -> None:
     await lanes.close()
     assert all(answer.done() and answer.exception() is None for answer in asked)
     assert database.most == 2
+
+
+async def test_a_lane_that_had_to_wait_for_another_begins_as_soon_as_it_need_not_however_busy_that_one_is() -> None:
+    database = Database()
+    in_one = [False]
+    lanes = Lanes(database.commit, 2, spread=lambda account_id: int(account_id[3:]), in_one=lambda: in_one[0])
+    going_on = True
+
+    async def keep_busy() -> None:
+        while going_on:
+            await lanes.submit(Settle(account_id="acc0"))
+
+    busy = [asyncio.create_task(keep_busy()) for _ in range(2)]
+    await asyncio.sleep(0)
+    in_one[0] = True
+    # Lane 0 has a batch under way, so nothing begins for this one now.
+    waiting = lanes.submit(Settle(account_id="acc1"))
+    in_one[0] = False
+    try:
+        await asyncio.wait_for(waiting, 5)
+    finally:
+        going_on = False
+        await asyncio.gather(*busy)
+        await lanes.close()

@@ -43,7 +43,8 @@ def never() -> bool:
 
 
 class Lanes:
-    """Queues of commands, each with one batch under way at a time, so that a slow one does not hold up all.
+    """Queues of commands, each with one batch under way at a time, so that a slow one does not hold up all, or all
+    with one together.
 
     All commands of an account are in one lane, so no two batches that are under way are about the same account.
     """
@@ -122,6 +123,8 @@ class Lanes:
                 await asyncio.sleep(0)
                 if self._in_one() != (len(lanes) > 1):
                     break
+                # Another lane may have had to wait for these, and need not any longer.
+                self._begin()
         finally:
             self._busy.difference_update(lanes)
         self._begin()
