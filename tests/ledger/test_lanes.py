@@ -49,7 +49,7 @@ async def test_s9_no_two_batches_under_way_are_about_the_same_account_however_la
 
     await asyncio.gather(*(call() for _ in range(10)))
     assert sum(map(len, database.batches)) == 10 * 20 * 2
-    assert max(map(len, database.batches)) <= 9
+    assert max(map(len, database.batches)) <= 7
     assert database.most > 1
     await lanes.close()
 
@@ -66,8 +66,8 @@ async def test_one_batch_of_all_lanes_is_under_way_at_a_time_when_that_is_better
     asked += [lanes.submit(Settle(account_id="acc1")) for _ in range(8)]
     await asyncio.gather(*asked)
     assert database.most == 1
-    assert [batch.count("acc1") for batch in database.batches] == [5, 3, 0, 0, 0, 0, 0, 0]
-    assert {len(batch) for batch in database.batches} == {10, 8, 5}
+    assert [batch.count("acc1") for batch in database.batches] == [5, 3, 0, 0, 0]
+    assert [len(batch) for batch in database.batches] == [10, 10, 10, 10, 8]
 
 
 async def test_lanes_that_are_closed_first_finish_what_they_took() -> None:

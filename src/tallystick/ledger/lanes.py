@@ -69,7 +69,7 @@ class Lanes:
         self._max_wait = max_wait_seconds
         self._waiting: tuple[deque[_Waiting], ...] = tuple(deque() for _ in range(count))
         self._all = range(count)
-        # The lanes of which a batch is under way, and the tasks that see to it.
+        # The lanes of which a batch is under way, and the tasks that each see to one.
         self._busy: set[int] = set()
         self._working: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -102,7 +102,7 @@ class Lanes:
             await asyncio.wait(self._working)
 
     def _begin(self) -> None:
-        """Put everybody to work who can be: a task for each lane, or one for all when none is busy."""
+        """Begin every batch that can be: of each lane that is not busy, or of all when none is."""
         if self._in_one():
             together = [] if self._busy else [self._all]
         else:
@@ -115,16 +115,12 @@ class Lanes:
                 working.add_done_callback(self._working.discard)
 
     async def _work(self, lanes: range) -> None:
-        """One batch of these lanes after the other, until nothing waits or they are better taken otherwise."""
+        """One batch of these lanes. What waits then is taken as is best by then."""
         try:
-            while batch := self._take(lanes):
+            if batch := self._take(lanes):
                 await self._carry_out(batch)
                 # Who was answered and asks again at once is in the next batch.
                 await asyncio.sleep(0)
-                if self._in_one() != (len(lanes) > 1):
-                    break
-                # Another lane may have had to wait for these, and need not any longer.
-                self._begin()
         finally:
             self._busy.difference_update(lanes)
         self._begin()
@@ -163,13 +159,14 @@ class Lanes:
     def _take(self, lanes: range) -> list[_Waiting]:
         """The next batch, without those whose caller has gone away, or who have waited for too long.
 
-        Each of several lanes has its share of it. Empty when nothing waits.
+        Each of several lanes has its share of it, and what the others leave of theirs. Empty when
+        nobody waits any longer.
         """
         batch: list[_Waiting] = []
         since = asyncio.get_running_loop().time() - self._max_wait
-        most = -(-self._max_batch // len(lanes))
-        for waiting in (self._waiting[n] for n in lanes):
-            full = len(batch) + most
+        shortest_first = sorted((self._waiting[n] for n in lanes), key=len)
+        for sharing, waiting in zip(range(len(lanes), 0, -1), shortest_first, strict=True):
+            full = len(batch) + (self._max_batch - len(batch)) // sharing
             while waiting and len(batch) < full:
                 command, answer, asked = waiting.popleft()
                 if answer.done():
