@@ -83,8 +83,13 @@ class Memory:
         self.remember(batch.accounts)
 
     def compared(self, read: Iterable[Account]) -> None:
-        """A batch began by reading these accounts. When all are as they are remembered, memory need not rest longer."""
-        if not any((known := self._accounts.get(a.id)) is not None and known.seq != a.seq for a in read):
+        """A batch began by reading these accounts. When all that are remembered among them are as they are
+        remembered, nobody else is at work there, and memory need not rest longer.
+
+        One of which none is remembered says nothing about that.
+        """
+        known = [(account, self._accounts[account.id]) for account in read if account.id in self._accounts]
+        if known and all(account.seq == remembered.seq for account, remembered in known):
             self._longest_rest //= 2
             self._rest = 0
 

@@ -227,7 +227,6 @@ class PostgresStore:
         reads = self._writing.reads
         async with connection.transaction():
             accounts = await self._lock(connection, account_ids(commands))
-            self._memory.compared(accounts.values())
             known: dict[Key, Entry] = {}
             history = NO_HISTORY
             refers = named(commands)
@@ -243,6 +242,7 @@ class PostgresStore:
                 await self._writing.within(connection, *self._rows(batch))
             elif batch.entries:
                 await self._writing.with_new(connection, *self._rows(batch))
+        self._memory.compared(accounts.values())
         self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
         return batch.outcomes
 
