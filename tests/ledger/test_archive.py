@@ -33,6 +33,7 @@ from tallystick.domain.errors import (
     EntryArchived,
     IdempotencyConflict,
     InvalidInput,
+    LedgerUnavailable,
     Refusal,
     UnknownEntry,
 )
@@ -44,6 +45,7 @@ from tallystick.ledger.verify import verify
 from tallystick.ledger.verify_archive import verify_archive
 from tests.conftest import FrozenClock
 from tests.ledger.raw import execute, tampered
+from tests.ledger.silence import unheard
 
 SPENDS = 60
 DAYS = 200
@@ -84,6 +86,26 @@ async def everything_is_proven(ledger: Ledger, folder: Path) -> None:
     assert (await verify(ledger)).differences == []
     assert (await verify(ledger, only_new=True)).differences == []
     assert (await verify_archive(ledger, folder)).differences == []
+
+
+@pytest.mark.parametrize("next_key", ["lost", "another"])
+async def test_s7_what_was_not_heard_of_and_went_to_the_archive_counts_once(
+    ledger: Ledger, other: Ledger, old: dict[str, Receipt], clock: FrozenClock, tmp_path: Path, next_key: str
+) -> None:
+    def more(key: str) -> Spend:
+        return Spend(account_id="a", key=key, amount=7)
+
+    with unheard(ledger), pytest.raises(LedgerUnavailable):
+        await ledger.submit(more("lost"))
+    await other.submit(more("between"))
+    clock.advance(days=DAYS)
+    # Their numbers are free again after this, and what is remembered is from before them.
+    await archived(other, tmp_path / "archive")
+    answer = await ledger.submit(more(next_key))
+    assert answer.replayed == (next_key == "lost")
+    assert (await ledger.submit(more("lost"))).replayed
+    assert (await ledger.account("a")).monthly == (25 if next_key == "lost" else 25 - 7)
+    await everything_is_proven(ledger, tmp_path / "archive")
 
 
 async def test_s5_every_number_is_proven_after_entries_went_to_the_archive(

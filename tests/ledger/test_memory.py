@@ -17,12 +17,19 @@ from tallystick.domain.commands import (
     Settle,
     Spend,
 )
-from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, IdempotencyConflict, InsufficientCredits
+from tallystick.domain.errors import (
+    AlreadyReversed,
+    HoldNotOpen,
+    IdempotencyConflict,
+    InsufficientCredits,
+    LedgerUnavailable,
+)
 from tallystick.ledger import Ledger
 from tallystick.ledger.memory import Memory
 from tallystick.ledger.postgres_store import PostgresStore
 from tallystick.ledger.verify import verify
 from tests.conftest import FrozenClock
+from tests.ledger.silence import unheard
 
 
 @pytest.fixture
@@ -201,3 +208,50 @@ async def test_what_is_not_remembered_is_read_first_unless_that_would_not_be_eno
     assert memory.unknown([*apart, Settle(account_id="d")]) == []
     memory.outdated()
     assert memory.unknown(apart) == []
+
+
+async def test_memory_rests_until_remembered_accounts_are_found_as_they_are(ledger: Ledger) -> None:
+    memory = Memory()
+    before = await ledger.account("a")
+    memory.remember([before])
+    await ledger.submit(spend("k"))
+    changed = await ledger.account("a")
+    await ledger.submit(OpenAccount(account_id="b", plan="free"))
+    stranger = await ledger.account("b")
+
+    def used() -> bool:
+        return memory.decide([spend("k2")], ledger._clock(), ledger._catalogue) is not None
+
+    for _ in range(3):
+        memory.outdated()
+    for read in ([], [stranger], [changed], [changed, stranger]):
+        memory.compared(read)
+        assert not used()
+    assert memory.crowded
+    memory.compared([stranger, before])
+    assert used()
+    memory.compared([before])
+    assert not memory.crowded
+
+
+async def test_s7_replays_do_not_keep_memory_from_being_used(ledger: Ledger) -> None:
+    await ledger.submit(spend("k"))
+    for _ in range(10):
+        assert (await ledger.submit(spend("k"))).replayed
+    assert not ledger.store.crowded
+
+
+@pytest.mark.parametrize("next_key", ["lost", "another"])
+async def test_s7_what_was_written_and_not_heard_of_counts_once_whatever_comes_next(
+    ledger: Ledger, next_key: str
+) -> None:
+    await ledger.submit(spend("warm"))
+    with unheard(ledger), pytest.raises(LedgerUnavailable):
+        await ledger.submit(spend("lost", 3))
+    # What is remembered is from before it.
+    answer = await ledger.submit(spend(next_key, 3))
+    assert answer.replayed == (next_key == "lost")
+    again = await ledger.submit(spend("lost", 3))
+    assert (again.replayed, again.entry.available) == (True, 25 - 1 - 3)
+    assert (await ledger.account("a")).available == 25 - 1 - (3 if next_key == "lost" else 6)
+    assert (await verify(ledger)).differences == []
