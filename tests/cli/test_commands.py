@@ -203,6 +203,29 @@ def test_an_id_that_no_account_can_have_is_told_so(ledger: Path, words: list[str
     assert "account id must be 1 to 255 visible ASCII characters" in " ".join(answer.stderr.split())
 
 
+def test_verify_tells_an_account_or_a_folder_that_is_not_there_from_damage(ledger: Path) -> None:
+    answer = tallystick(ledger, "verify", "nobody")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "nobody" in answer.stderr
+    assert "differences" not in answer.stderr
+    answer = tallystick(ledger, "verify", "--archive", "nowhere")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "there is no such folder" in answer.stderr
+
+
+def test_what_customers_write_is_shown_as_it_is_and_not_obeyed(ledger: Path) -> None:
+    words = ("credits", "spend", "acme", "1", "--key", "[/k]", "--operation", "[bold]x\x1b[31mred\x07")
+    for _ in range(2):
+        answer = tallystick(ledger, *words)
+        assert answer.returncode == 0
+    assert answer.stdout.startswith("Key [/k] was used before")
+    shown = tallystick(ledger, "credits", "show", "acme").stdout
+    assert "[bold]x␛[31mred␇" in shown
+    assert "\x1b" not in shown
+    answer = tallystick(ledger, "archive", "--before", "2020-01-01", "--to", "old[/b]")
+    assert (answer.returncode, "old[/b]" in answer.stdout) == (0, True)
+
+
 def test_verify_proves_the_ledger_and_shows_what_is_off(ledger: Path) -> None:
     clean = tallystick(ledger, "verify")
     assert (clean.returncode, "every number is proven" in clean.stdout) == (0, True)

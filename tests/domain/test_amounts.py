@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tallystick.domain.amounts import MAX_CREDITS, Money, require_credits
+from tallystick.domain.catalogue import Catalogue, Pack, Plan
 from tallystick.domain.commands import GrantBonus, Spend
 from tallystick.domain.errors import InvalidAmount, InvalidInput, InvalidMoney
 
@@ -71,3 +72,18 @@ def test_s1_money_is_never_a_float(minor: Any) -> None:
 def test_money_is_written_as_it_is_read(money: Money, text: str) -> None:
     assert str(money) == text
     assert Money.parse(text) == money
+
+
+@pytest.mark.parametrize("price", [5.99, 599, None], ids=repr)
+def test_s1_the_price_of_a_pack_or_plan_is_money_and_nothing_else(price: Any) -> None:
+    with pytest.raises(InvalidMoney):
+        Pack("p", credits=200, price=price, stripe_price="price_1")
+    if price is not None:
+        with pytest.raises(InvalidMoney):
+            Plan("plus", 500, price=price)
+
+
+@pytest.mark.parametrize("plans", ["free", None, {"free": 25}, Plan("free", 25), [("free", 25)]], ids=repr)
+def test_a_catalogue_of_anything_but_plans_is_refused_clearly(plans: Any) -> None:
+    with pytest.raises(InvalidInput, match="made of Plan objects"):
+        Catalogue(plans)

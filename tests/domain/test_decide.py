@@ -102,6 +102,38 @@ def test_s11_a_spend_is_all_or_nothing_and_says_what_would_unblock_it(book: Book
     assert book.account == before
 
 
+@pytest.mark.parametrize(
+    ("plan", "bonus", "amount", "ways"),
+    [
+        (
+            "free",
+            0,
+            25,
+            "wait for the next allowance at 2026-02-28T09:30:00+00:00, or move to a plan with more credits",
+        ),
+        (
+            "free",
+            5,
+            30,
+            "wait for the next allowance at 2026-02-28T09:30:00+00:00, or move to a plan with more credits",
+        ),
+        ("free", 0, 26, "move to a plan with more credits"),
+        ("free", 0, 10_000, "ask for fewer at a time"),
+        ("plus", 0, 10_000, "buy bonus credits"),
+    ],
+)
+def test_s11_only_what_is_enough_is_said_to_unblock_a_spend(
+    book: Book, plan: str, bonus: int, amount: int, ways: str
+) -> None:
+    book.set_plan(plan)
+    book.spend(20)
+    if bonus:
+        book.grant(bonus)
+    refusal = book.try_(Spend(account_id="acme", key="k", amount=amount))
+    assert isinstance(refusal, InsufficientCredits)
+    assert refusal.message.endswith(f"To go on: {ways}.")
+
+
 def test_s2_a_grant_is_usable_from_its_first_instant_until_just_before_its_last(book: Book) -> None:
     book.grant(10, effective_at=T0 + DAY, expires_at=T0 + 2 * DAY)
     assert book.balances == (25, 0)

@@ -333,7 +333,7 @@ async def test_a_failed_commit_fails_exactly_its_own_batch() -> None:
     async def commit(commands: list[Spend]) -> list[LedgerUnavailable]:
         if fail.pop(0):
             raise LedgerUnavailable("gone")
-        return [InsufficientCredits(required=1, available=0, can_buy=False, resets_at=None)] * len(commands)
+        return [InsufficientCredits(required=1, available=0, can_buy=False, resets_at=None, ways=[])] * len(commands)
 
     lane = Lanes(commit, max_batch=2)
     outcomes = await asyncio.gather(*(lane.submit(spend(f"k{n}")) for n in range(4)), return_exceptions=True)

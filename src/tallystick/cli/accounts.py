@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tallystick.cli.running import EXIT_REFUSED
-from tallystick.cli.tables import print_table
+from tallystick.cli.tables import print_table, text_console
 from tallystick.clock import system_clock
 from tallystick.config import environment, load_ledger_settings
 from tallystick.database.schema import require_current
@@ -79,14 +79,14 @@ async def verify_ledger(account_id: str | None, *, only_new: bool, archive: Path
             result = await verify(ledger, account_id, only_new=only_new)
         else:
             result = await verify_archive(ledger, archive)
-    console = Console()
+    console = text_console()
     for difference in result.differences:
-        console.print(difference, style="red", markup=False, highlight=False)
+        console.print(difference, style="red")
     counts = f"{result.accounts:,} accounts, {result.entries:,} {'new ' if only_new else ''}entries"
     if result.differences:
-        console.print(f"{counts}: {len(result.differences):,} differences.", style="bold red", highlight=False)
+        console.print(f"{counts}: {len(result.differences):,} differences.", style="bold red")
         return EXIT_REFUSED
-    console.print(f"{counts}: every number is proven.", style="green", highlight=False)
+    console.print(f"{counts}: every number is proven.", style="green")
     return 0
 
 
@@ -103,7 +103,7 @@ async def _submit(command: KeyedCommand, *, as_json: bool) -> None:
         print_json({**_balances(account), "replayed": receipt.replayed, "entry": _plain(receipt.entry)})
         return
     if receipt.replayed:
-        Console().print(f"Key {command.key} was used before: this is its first answer, nothing changed.")
+        text_console().print(f"Key {command.key} was used before: this is its first answer, nothing changed.")
     _print_entries([receipt.entry])
     _print_account(account)
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tallystick.billing import EventStatus, EventStory, Refused, StoredEvent, hour_of
@@ -96,12 +95,12 @@ async def _list(
     if found:
         _print(found)
     else:
-        Console().print("No such events.")
+        text_console().print("No such events.")
     if refused and state is EventStatus.REFUSED:
         _print_refused(refused, f"since {hour_of(since):%Y-%m-%d %H:%M}" if since else "in the last seven days")
     elif refused:
         count = sum(each.count for each in refused)
-        Console(highlight=False).print(f"Refused at the door: {count:,}. See them with: --state refused")
+        text_console().print(f"Refused at the door: {count:,}. See them with: --state refused")
 
 
 async def _show(event_id: str, *, as_json: bool) -> None:
@@ -134,7 +133,7 @@ async def _replay(event_ids: list[str], *, parked: bool, as_json: bool) -> int:
     elif done:
         _print(done)
     else:
-        Console().print("No event is parked.")
+        text_console().print("No event is parked.")
     return EXIT_REFUSED if any(event.last_error for event in done) else 0
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tallystick.api_keys import ApiKey, ApiKeys, to_scopes
 from tallystick.cli.accounts import print_json
-from tallystick.cli.tables import print_table
+from tallystick.cli.tables import print_table, text_console
 from tallystick.clock import system_clock
 from tallystick.config import environment, load_ledger_settings
 from tallystick.database.engine import Database
@@ -49,7 +49,7 @@ async def show_all(*, as_json: bool) -> None:
         print_json([_plain(key) for key in found])
         return
     if not found:
-        Console().print("No keys yet. Make one with: tallystick keys create NAME --scope spend")
+        text_console().print("No keys yet. Make one with: tallystick keys create NAME --scope spend")
         return
     table = Table()
     for name in ("id", "name", "starts with", "scopes", "created", "last used", "state"):
@@ -66,7 +66,7 @@ async def revoke(id: str) -> None:
     """End a key for good. Raises UnknownApiKey."""
     async with _keys() as keys:
         await keys.revoke(id)
-    Console().print(f"Key {id} is revoked. Running services refuse it within seconds.", highlight=False)
+    text_console().print(f"Key {id} is revoked. Running services refuse it within seconds.")
 
 
 def _plain(key: ApiKey) -> dict[str, str | list[str] | None]:

@@ -44,7 +44,7 @@ class Money:
         if isinstance(self.minor, bool) or not isinstance(self.minor, int) or self.minor < 0:
             raise InvalidMoney(f"Money is a whole number of minor units, not {shown(self.minor)}.")
         if not re.fullmatch(r"[A-Z]{3}", self.currency):
-            raise InvalidMoney(f"A currency is three capital letters (ISO 4217), not {self.currency!r:.40}.")
+            raise InvalidMoney(f"A currency is three capital letters (ISO 4217), not {shown(self.currency)}.")
 
     @property
     def decimals(self) -> int:
@@ -55,10 +55,10 @@ class Money:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read money as people write it in a catalogue: `"5.99 USD"`, `"600 JPY"`."""
-        match = _WRITTEN.fullmatch(text)
+        """Read money as people write it in a catalogue: `"5.99 USD"`, `"600 JPY"`. Raises InvalidMoney."""
+        match = _WRITTEN.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise InvalidMoney(f"Write money as an amount and a currency, like '5.99 USD', not {text!r:.40}.")
+            raise InvalidMoney(f"Write money as an amount and a currency, like '5.99 USD', not {shown(text)}.")
         whole, fraction, currency = match.group(1), match.group(2) or "", match.group(3)
         decimals = cls(0, currency).decimals
         if fraction and len(fraction) != decimals:

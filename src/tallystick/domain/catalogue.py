@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tallystick.domain.amounts import MAX_CREDITS, Money, require_credits
-from tallystick.domain.errors import InvalidAmount, InvalidInput
+from tallystick.domain.errors import InvalidAmount, InvalidInput, InvalidMoney, shown
 
 MAX_QUANTITY = 999
 """The most of one pack that can be bought at once: as many as Stripe lets a buyer choose."""
@@ -13,6 +14,7 @@ MAX_QUANTITY = 999
 MAX_TRIAL_DAYS = 730
 """The longest trial that Stripe allows."""
 
+_Offer = TypeVar("_Offer", "Plan", "Pack")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -20,13 +22,13 @@ def _require_name(value: str, what: str) -> None:
     if not _NAME.fullmatch(value):
         raise InvalidInput(
             f"A {what} is named in lower case letters, digits, '_' and '-', starting with a letter, "
-            f"not {value!r:.80}."
+            f"not {shown(value)}."
         )
 
 
 def _require_count(value: object, what: str, least: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidInput(f"{what} must be a whole number from {least} to {most}, not {value!r:.80}.")
+        raise InvalidInput(f"{what} must be a whole number from {least} to {most}, not {shown(value)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class Plan:
             raise InvalidAmount(f"The allowance of plan {self.name!r} must be a whole number of credits.")
         if not 0 <= self.allowance <= MAX_CREDITS:
             raise InvalidAmount(f"The allowance of plan {self.name!r} must be from 0 to {MAX_CREDITS:,}.")
+        for price in (self.price, self.price_yearly):
+            if price is not None and not isinstance(price, Money):
+                raise InvalidMoney(
+                    f"A price of plan {self.name!r} is Money, like Money.parse('19.99 USD'), not {shown(price)}."
+                )
         _require_count(self.trial_days, f"trial_days of plan {self.name!r}", 0, MAX_TRIAL_DAYS)
         if not self.title:
             object.__setattr__(self, "title", self.name.upper())
@@ -123,13 +130,20 @@ class Pack:
         _require_name(id, "pack")
         object.__setattr__(self, "id", id)
         object.__setattr__(self, "credits", require_credits(credits, f"credits of pack {id!r}"))
-        object.__setattr__(self, "price", Money.parse(price) if isinstance(price, str) else price)
+        object.__setattr__(self, "price", price if isinstance(price, Money) else Money.parse(price))
         object.__setattr__(self, "stripe_price", stripe_price)
         object.__setattr__(self, "title", title or f"{credits:,} bonus credits")
         _require_count(max_quantity, f"max_quantity of pack {id!r}", 1, MAX_QUANTITY)
         require_credits(credits * max_quantity, f"max_quantity times credits of pack {id!r}")
         object.__setattr__(self, "max_quantity", max_quantity)
         object.__setattr__(self, "promotion_codes", promotion_codes)
+
+
+def _all_of(kind: type[_Offer], given: Iterable[_Offer]) -> tuple[_Offer, ...]:
+    offers = tuple(given) if isinstance(given, Iterable) else ()
+    if not isinstance(given, Iterable) or not all(isinstance(offer, kind) for offer in offers):
+        raise InvalidInput(f"A catalogue is made of {kind.__name__} objects, in a list, not of {shown(given)}.")
+    return offers
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +154,8 @@ class Catalogue:
     packs: tuple[Pack, ...] = ()
 
     def __init__(self, plans: Iterable[Plan], packs: Iterable[Pack] = ()) -> None:
-        object.__setattr__(self, "plans", tuple(plans))
-        object.__setattr__(self, "packs", tuple(packs))
+        object.__setattr__(self, "plans", _all_of(Plan, plans))
+        object.__setattr__(self, "packs", _all_of(Pack, packs))
         if not self.plans:
             raise InvalidInput("A catalogue needs at least one plan.")
         if not self.plans[0].renews_by_itself:

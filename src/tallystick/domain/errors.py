@@ -4,6 +4,7 @@ Knows nothing of transport: the web layer turns these into problem documents, th
 messages. `details` is JSON-safe and part of the public contract of its code.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -11,9 +12,10 @@ from typing import Any, ClassVar
 def shown(value: object) -> str:
     """Any value as a message may quote it: short, and without the pain of writing out a huge number."""
     try:
-        return f"{value!r:.80}"
+        text = repr(value)
     except ValueError:
         return f"a {type(value).__name__} of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 class TallystickError(Exception):
@@ -96,17 +98,13 @@ class InsufficientCredits(Refusal):
 
     code = "insufficient_credits"
 
-    def __init__(self, *, required: int, available: int, can_buy: bool, resets_at: datetime | None) -> None:
-        ways = []
-        if can_buy:
-            ways.append("buy bonus credits")
-        if resets_at is not None:
-            ways.append(f"wait for the next allowance at {resets_at.isoformat()}")
-        if not can_buy:
-            ways.append("move to a plan with more credits")
+    def __init__(
+        self, *, required: int, available: int, can_buy: bool, resets_at: datetime | None, ways: Sequence[str]
+    ) -> None:
+        """`ways` are those by which so many can be reached. `resets_at` is told also when waiting is none of them."""
         super().__init__(
             f"This needs {required} credits and {available} are available. Nothing was spent. "
-            f"To go on: {', or '.join(ways)}.",
+            f"To go on: {', or '.join(ways or ['ask for fewer at a time'])}.",
             required=required,
             available=available,
             shortfall=required - available,

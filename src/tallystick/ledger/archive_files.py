@@ -25,12 +25,12 @@ SUFFIX = ".jsonl.gz"
 
 
 class ArchiveUnreadable(TallystickError):
-    """A file of the archive that is not what was written."""
+    """A file of the archive that is not what was written, or a folder that is not there."""
 
     code = "archive_unreadable"
 
-    def __init__(self, file: Path, why: str) -> None:
-        super().__init__(f"{file} of the archive cannot be read: {why}. Nothing was changed. Restore it from a copy.")
+    def __init__(self, file: Path, why: str, to_do: str = "Restore it from a copy") -> None:
+        super().__init__(f"{file} of the archive cannot be read: {why}. Nothing was changed. {to_do}.")
 
 
 class ArchiveUnwritable(TallystickError):
@@ -128,9 +128,11 @@ class ArchiveWriter:
 def read_archive(folder: Path) -> Iterator[tuple[str, Iterator[Line]]]:
     """The accounts of the archive in order of their ids, each with its lines in order, each line once.
 
-    Raises ArchiveUnreadable for a damaged file, or when two files say different things of one entry. A file
+    Raises ArchiveUnreadable for a folder that is not there, for a damaged file, or when two files say different things of one entry. A file
     whose end is missing is read up to there: that is what a killed run leaves.
     """
+    if not folder.is_dir():
+        raise ArchiveUnreadable(folder, "there is no such folder", "Name the one that entries were archived to")
     lines = heapq.merge(*map(_lines, sorted(folder.glob("*" + SUFFIX))), key=lambda found: found[:2])
     for account_id, group in groupby(lines, key=lambda found: found[0]):
         yield account_id, _each_once(group)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from tallystick.domain.account import Account
 from tallystick.domain.commands import require_identifier
+from tallystick.domain.errors import UnknownAccount
 from tallystick.domain.replay import LedgerMismatch
 from tallystick.ledger.ledger import Ledger
 
@@ -26,7 +27,7 @@ async def verify(ledger: Ledger, account_id: str | None = None, *, only_new: boo
     """Prove one account, or all of them when `account_id` is None.
 
     `only_new` goes on from the last proof of each account instead of from its first entry: enough as long as
-    nobody could change what was written before. Raises InvalidInput for an `account_id` that no account can have.
+    nobody could change what was written before. Raises UnknownAccount, and InvalidInput for an `account_id` that no account can have.
     """
     if account_id is not None:
         require_identifier(account_id, "account id")
@@ -43,6 +44,8 @@ async def verify(ledger: Ledger, account_id: str | None = None, *, only_new: boo
                 differences.append(mismatch.message)
                 continue
             if proof is None:
+                if account_id is not None and not await ledger.store.entries(id, None, 1):
+                    raise UnknownAccount(id)
                 differences.append(f"Account {id} has no row in accounts.")
                 continue
             accounts += 1

@@ -60,7 +60,12 @@ _ERRORS: tuple[TallystickError, ...] = (
     KeyMissing(),
     _invalid("json_invalid"),
     InvalidApiKey(),
-    with_buy_at(InsufficientCredits(required=10_000, available=635, can_buy=True, resets_at=_RESETS_AT), DASHBOARD),
+    with_buy_at(
+        InsufficientCredits(
+            required=10_000, available=635, can_buy=True, resets_at=_RESETS_AT, ways=["buy bonus credits"]
+        ),
+        DASHBOARD,
+    ),
     MissingScope(Scope.ADMIN),
     UnknownAccount("nobody"),
     UnknownEntry(ACCOUNT, 99),
