@@ -18,7 +18,7 @@ from tallystick import (
     Tallystick,
 )
 from tallystick.domain.account import GrantKind
-from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, UnknownEntry
+from tallystick.domain.errors import AlreadyReversed, HoldNotOpen, UnknownEntry, WorkNotCharged
 from tallystick.holding import HoldClosed
 from tests.conftest import FrozenClock
 
@@ -179,6 +179,74 @@ async def test_s7_s12_nothing_is_drawn_of_a_hold_whose_work_was_paid_for(
     async with credits.hold("a", 10, key="request-1") as hold:
         assert (await hold.capture(4)).replayed
     assert await available(credits) == 21
+
+
+@pytest.mark.parametrize("ends", ["fails", "runs out", "costs nothing"])
+async def test_s7_s12_work_that_nobody_paid_for_is_not_begun_again_under_its_key(
+    credits: Tallystick, clock: FrozenClock, ends: str
+) -> None:
+    if ends == "fails":
+        with pytest.raises(RuntimeError, match="model is down"):
+            async with credits.hold("a", 10, key="request-1"):
+                raise RuntimeError("model is down")
+    elif ends == "runs out":
+        await credits.hold("a", 10, key="request-1").__aenter__()
+        clock.advance(minutes=15)
+    else:
+        async with credits.hold("a", 10, key="request-1"):
+            pass
+    # Other work that was paid for says nothing of this one.
+    async with credits.hold("a", 1, key="request-2") as hold:
+        await hold.capture(1)
+    begun = False
+    with pytest.raises(WorkNotCharged, match="'request-1' was released, or ran out"):
+        async with credits.hold("a", 10, key="request-1"):
+            begun = True
+    assert not begun
+    async with credits.hold("a", 10, key="request-1-again") as hold:
+        await hold.capture(4)
+    assert await available(credits) == 20
+
+
+async def test_s12_tasks_that_draw_at_once_are_all_paid_for(credits: Tallystick) -> None:
+    delivered = 0
+
+    async def tool(amount: int) -> None:
+        nonlocal delivered
+        await hold.draw(amount)
+        delivered += amount
+
+    async with credits.hold("a", 5) as hold:
+        outcomes = await asyncio.gather(*(tool(5) for _ in range(7)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes if outcome] == [InsufficientCredits] * 2
+        assert (await credits.balance("a")).held == hold.amount == hold.drawn == delivered == 25
+    assert await available(credits) == 0
+
+
+async def test_s12_tasks_that_extend_at_once_each_set_aside(credits: Tallystick) -> None:
+    async with credits.hold("a", 5) as hold:
+        await asyncio.gather(hold.extend(4), hold.extend(4), hold.extend(4, seconds=60))
+        assert (await credits.balance("a")).held == hold.amount == 17
+
+
+async def test_s12_what_is_drawn_as_the_block_ends_is_captured_or_not_delivered(credits: Tallystick) -> None:
+    delivered = 0
+
+    async def go_on() -> None:
+        nonlocal delivered
+        with pytest.raises(HoldClosed):
+            while True:
+                await hold.draw(1)
+                delivered += 1
+                await asyncio.sleep(0)
+
+    async with credits.hold("a", 5) as hold:
+        others = [asyncio.create_task(go_on()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await asyncio.gather(*others)
+    assert await available(credits) == 25 - delivered
+    assert delivered > 0
 
 
 async def test_s7_s12_work_that_died_goes_on_with_the_hold_that_it_had(

@@ -32,6 +32,7 @@ from tallystick.domain.errors import (
     UnknownAccount,
     UnknownEntry,
     UnknownPlan,
+    WorkNotCharged,
 )
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ __all__ = [
     "UnknownPlan",
     "UnknownPurchase",
     "WebhookRefused",
+    "WorkNotCharged",
 ]
 
 _LATER = {

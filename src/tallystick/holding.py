@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
+from tallystick.domain.account import EntryKind
 from tallystick.domain.amounts import require_credits
 from tallystick.domain.commands import (
     HOLD_SECONDS,
@@ -24,6 +25,7 @@ from tallystick.domain.errors import (
     InvalidInput,
     Refusal,
     TallystickError,
+    WorkNotCharged,
     shown,
 )
 from tallystick.ledger import Ledger, Receipt
@@ -33,6 +35,9 @@ Done = TypeVar("Done")
 
 LONGEST_WAIT = 5.0
 """For how many seconds a cancelled caller is kept, so that what becomes of its hold is settled."""
+
+CAPTURES = 200
+"""How many entries are looked at at once for what became of a hold."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +59,11 @@ class Holding:
 
     Left without a capture it is released; with credits drawn through `draw` or `metered` it captures those,
     also when the block fails, because the work they paid for was delivered. A process that dies leaves a
-    hold that runs out by itself. `key` names the work: repeating it with the same key finds the same hold, and
-    nothing can be drawn of one that was captured or released.
+    hold that runs out by itself. Several tasks may draw at once.
+
+    `key` names one attempt at the work: made again with the same key after a crash, it finds the same hold. Of one that
+    was captured nothing more can be drawn. Where it was released, or ran out, before anything was captured, the block
+    is not entered: WorkNotCharged is raised.
     """
 
     def __init__(
@@ -76,6 +84,8 @@ class Holding:
         # Each run of the same work extends anew: what an earlier one did is in the hold already.
         self._run = uuid.uuid4().hex
         self._extensions = 0
+        # Several may draw at once, each on what the one before has set aside.
+        self._setting_aside = asyncio.Lock()
         self._spare = 0
         self._open = False
         self._is_over = False
@@ -95,6 +105,8 @@ class Holding:
             raise
         self.id = receipt.entry.seq
         await self._know(receipt, self._place.amount)
+        if self._is_over and not await self._was_captured():
+            raise WorkNotCharged(self.id, self._key)
         self._spare = max(self.amount - self._place.amount, 0)
         self._open = True
         return self
@@ -105,7 +117,10 @@ class Holding:
 
     async def _end(self, kind: type[BaseException] | None) -> None:
         try:
-            await self.capture(self.drawn)
+            await self._settle(lambda: self._capture(self.drawn) if self.drawn else self._release())
+        except HoldClosed:
+            # Another task of the block was faster.
+            return
         except TallystickError as error:
             if self.drawn == 0 and isinstance(error, HoldNotOpen):
                 # A hold whose deadline has passed has been released already.
@@ -124,30 +139,29 @@ class Holding:
             raise HoldClosed
         if type(amount) is int and amount == 0:
             return await self.release()
-        key = self._derived(f"capture:{require_credits(amount)}")
-        return await _done_all_the_same(
-            self._settle(Capture(account_id=self.account_id, key=key, hold=self.id, amount=amount))
-        )
+        capture = self._capture(require_credits(amount))
+        return await _done_all_the_same(self._settle(lambda: capture))
 
     async def release(self) -> Receipt:
         """Give everything back now instead of at the end of the block."""
         if not self._open:
             raise HoldClosed
-        return await _done_all_the_same(self._settle(self._release()))
+        return await _done_all_the_same(self._settle(self._release))
 
     async def extend(self, amount: int | None = None, *, seconds: int | None = None) -> None:
         """Set `amount` more aside, or let the hold last `seconds` from now, or both.
 
         Raises InsufficientCredits, which leaves the hold as it is.
         """
-        if not self._open:
-            raise HoldClosed
-        # What an earlier run set aside beyond what this one has asked for counts as set aside now.
-        spared = 0 if amount is None else min(self._spare, require_credits(amount))
-        missing = None if amount is None or amount == spared else amount - spared
-        if missing is not None or seconds is not None or not spared:
-            await self._extend(missing, seconds)
-        self._spare -= spared
+        async with self._setting_aside:
+            if not self._open:
+                raise HoldClosed
+            # What an earlier run set aside beyond what this one has asked for counts as set aside now.
+            spared = 0 if amount is None else min(self._spare, require_credits(amount))
+            missing = None if amount is None or amount == spared else amount - spared
+            if missing is not None or seconds is not None or not spared:
+                await self._extend(missing, seconds)
+            self._spare -= spared
 
     async def draw(self, amount: int) -> None:
         """Note that `amount` credits of work are about to be delivered, setting more aside when it takes that.
@@ -157,18 +171,19 @@ class Holding:
         before is captured all the same. Raises HoldNotOpen once the hold has run out, or when its work was paid for
         before: then nothing is to be delivered, and what was `drawn` since it was placed is not captured.
         """
-        if not self._open:
-            raise HoldClosed
-        missing = self.drawn + require_credits(amount) - self.amount
-        seconds = self._place.seconds if self._is_half_over() else None
-        if missing > 0:
-            try:
-                await self._extend(max(missing, self._place.amount), seconds)
-            except InsufficientCredits:
-                await self._extend(missing, seconds)
-        elif seconds is not None:
-            await self._extend(None, seconds)
-        self.drawn += amount
+        async with self._setting_aside:
+            if not self._open:
+                raise HoldClosed
+            missing = self.drawn + require_credits(amount) - self.amount
+            seconds = self._place.seconds if self._is_half_over() else None
+            if missing > 0:
+                try:
+                    await self._extend(max(missing, self._place.amount), seconds)
+                except InsufficientCredits:
+                    await self._extend(missing, seconds)
+            elif seconds is not None:
+                await self._extend(None, seconds)
+            self.drawn += amount
 
     async def metered(
         self, stream: AsyncIterable[Chunk], *, cost: Callable[[Chunk], int] = lambda _: 1
@@ -212,8 +227,9 @@ class Holding:
 
     async def _keep(self) -> None:
         """Let the hold of what was drawn last longer when that is due, though nothing is drawn now."""
-        if self._open and self.drawn and self._is_half_over():
-            await self._extend(None, self._place.seconds)
+        async with self._setting_aside:
+            if self._open and self.drawn and self._is_half_over():
+                await self._extend(None, self._place.seconds)
 
     async def _extend(self, amount: int | None, seconds: int | None) -> None:
         # What is asked for is part of the key: one that was cut off may have asked for something else.
@@ -228,10 +244,27 @@ class Holding:
         self._extensions += 1
         await self._know(receipt, self.amount + (amount or 0))
 
-    async def _settle(self, command: Capture | Release) -> Receipt:
-        receipt = await self._ledger.submit(command)
-        self._open = False
-        return receipt
+    async def _settle(self, resolving: Callable[[], Capture | Release]) -> Receipt:
+        """Resolve the hold by what `resolving` says once nobody draws any more."""
+        async with self._setting_aside:
+            if not self._open:
+                raise HoldClosed
+            receipt = await self._ledger.submit(resolving())
+            self._open = False
+            return receipt
+
+    async def _was_captured(self) -> bool:
+        """Whether an earlier run of the same work was paid for."""
+        before: int | None = None
+        while found := await self._ledger.entries(
+            self.account_id, before=before, limit=CAPTURES, kind=EntryKind.CAPTURED
+        ):
+            if any(entry.hold == self.id for entry in found):
+                return True
+            before = found[-1].seq
+            if before < self.id:
+                break
+        return False
 
     async def _unplace(self, placing: asyncio.Task[Receipt]) -> None:
         """Release the hold of a block that never began, unless it is that of an earlier run."""
@@ -245,6 +278,10 @@ class Holding:
             return
         except TallystickError as error:
             self._tell_left_open(error)
+
+    def _capture(self, amount: int) -> Capture:
+        key = self._derived(f"capture:{amount}")
+        return Capture(account_id=self.account_id, key=key, hold=self.id, amount=amount)
 
     def _release(self) -> Release:
         return Release(account_id=self.account_id, key=self._derived("release"), hold=self.id)

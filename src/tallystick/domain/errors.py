@@ -205,6 +205,19 @@ class HoldNotOpen(Refusal):
         )
 
 
+class WorkNotCharged(HoldNotOpen):
+    """A hold asked for again by its key, which was released or ran out before anything was captured (S7, S12)."""
+
+    def __init__(self, hold: int, key: str) -> None:
+        Refusal.__init__(
+            self,
+            f"The hold of key {key!r} was released, or ran out, and nothing was charged for its work. Nothing was "
+            "changed, and the work was not begun again. Use another key for another attempt.",
+            hold=hold,
+            key=key,
+        )
+
+
 class TooManyHolds(Refusal):
     """An account has as many open holds as it may have at once."""
 
