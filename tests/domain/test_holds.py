@@ -29,7 +29,7 @@ from tallystick.domain.errors import (
     UnknownEntry,
 )
 from tallystick.domain.holds import MAX_HOLDS
-from tallystick.domain.periods import Period
+from tallystick.domain.periods import Period, add_months
 from tallystick.domain.settle import Decision
 from tests.domain.book import CATALOGUE, DAY, T0, Book
 
@@ -267,3 +267,59 @@ def test_an_operator_removes_credits_with_a_reason(book: Book) -> None:
     assert (entry.kind, entry.amount, entry.reason) == (EntryKind.REMOVED, -5, "granted twice")
     with pytest.raises(InvalidInput, match="reason"):
         Remove(account_id="acme", key="x", amount=5, reason=" ")
+
+
+def _plus_replaces_an_upgrade(book: Book, held: int) -> tuple[Entry, int]:
+    """An invoice is paid ahead; before its month begins an upgrade is spent, but for what is held. The spend, the hold."""
+    book.set_plan("plus")
+    book.now = T0 + DAY
+    book.renew("plus", T0 + 20 * DAY, T0 + 50 * DAY)
+    book.now = T0 + 10 * DAY
+    book.set_plan("team")
+    spent = book.spend(book.account.available - held)
+    book.set_plan("plus")
+    book.now = T0 + 20 * DAY - MINUTE
+    hold = book.do(PlaceHold(account_id="acme", key="h", amount=held))[-1].seq if held else 0
+    book.now = T0 + 20 * DAY
+    book.settle()
+    return spent, hold
+
+
+@pytest.mark.parametrize("held", [0, 5])
+def test_s13_nothing_returns_to_what_an_allowance_replaced_that_was_scheduled_before_it(
+    book: Book, held: int
+) -> None:
+    spent, hold = _plus_replaces_an_upgrade(book, held)
+    assert book.balances == (500 + held, 0)
+    (undone,) = book.do(Reverse(account_id="acme", key="r", entry=spent.seq))
+    assert (undone.lots, sum(lot.amount for lot in undone.lapsed)) == ((), spent.from_monthly)
+    assert book.balances == (500 + held, 0)
+    if held:
+        book.do(Capture(account_id="acme", key="c", hold=hold, amount=505))
+        assert book.balances == (0, 0)
+
+
+def test_s13_nothing_returns_to_an_allowance_that_a_change_heard_late_took_away(book: Book) -> None:
+    book.now = T0 + 35 * DAY
+    book.settle()
+    spent = book.spend(20)
+    book.set_plan("plus", since=add_months(T0, 1) - timedelta(microseconds=1))
+    assert book.balances == (0, 0)
+    (undone,) = book.do(Reverse(account_id="acme", key="r", entry=spent.seq))
+    assert (undone.lots, undone.lapsed[0].amount) == ((), 20)
+    assert book.balances == (0, 0)
+
+
+@pytest.mark.parametrize("held", [0, 1_900])
+def test_s12_s27_a_rest_that_is_heard_late_ends_what_a_hold_kept_of_the_month_too(book: Book, held: int) -> None:
+    book.set_plan("pro", since=T0)
+    book.renew("pro", T0, add_months(T0, 12), months=12)
+    book.now = T0 + 35 * DAY
+    book.settle()
+    hold = book.do(PlaceHold(account_id="acme", key="h", amount=held))[-1].seq if held else 0
+    book.now += MINUTE
+    book.set_plan("free", since=T0 + 20 * DAY, rests=True)
+    if held:
+        assert book.account.held == held
+        book.do(Release(account_id="acme", key="r", hold=hold))
+    assert (book.balances, book.account.available, book.account.plan) == ((25, 0), 25, "free")

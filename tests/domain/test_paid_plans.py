@@ -412,3 +412,17 @@ def test_s13_what_was_spent_before_a_paid_upgrade_or_prolongation_comes_back(boo
 def test_s15_a_paid_period_has_a_sensible_number_of_months(months: object) -> None:
     with pytest.raises(InvalidInput, match="months"):
         RenewAllowance(account_id="a", key="k", plan="plus", period=Period(T0, YEAR_END), months=months)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("months", [1, 12])
+def test_s16_a_plan_that_ended_before_its_paid_month_began_is_left(months: int) -> None:
+    book = Book()
+    book.set_plan("pro", since=T0)
+    book.renew("pro", T0, add_months(T0, months), months=months)
+    book.now = T0 + 3 * DAY
+    book.set_plan("free", since=T0 - DAY)
+    account = account_of(book)
+    assert (account.plan, account.monthly) == ("free", 25)
+    book.now = add_months(T0, 3)
+    book.settle()
+    assert account_of(book).monthly == 25

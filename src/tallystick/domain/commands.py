@@ -146,10 +146,12 @@ class OpenAccount(_Keyed):
 
     plan: str
     key: str = "open"
+    reason: str = field(default="", metadata={"later": True})
 
     def __post_init__(self) -> None:
         self._check()
         require_identifier(self.plan, "plan")
+        require_text(self.reason, "reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,6 +185,7 @@ def _open_account(
         plan=plan.name,
         allowance=allowance,
         grant=None if allowance is None else allowance_grant(account, allowance, now),
+        reason=command.reason,
     )
     return Decision(account, (entry,))
 
@@ -244,8 +245,9 @@ def _set_plan_late(
     account, before = replace_allowance(account, at=now, now=now)
     start = current.period.start
     if command.rests:
-        account, entry = _rest_late(account, current, plan, command, now)
-        return Decision(account, (*before, entry))
+        account, after = _rest_late(account, current, plan, command, now)
+        settled = settle(account, now, catalogue, since=now)
+        return Decision(settled.account, (*before, *after, *settled.entries))
     # No period is empty, and this one is over now, also at the very instant at which it began.
     over = replace(_paid_until(current, start), period=Period(min(start, now - timedelta.resolution), now))
     account, entry = _plan_set(account, plan, command, now, over, None)
@@ -255,11 +257,24 @@ def _set_plan_late(
 
 def _rest_late(
     account: Account, current: Allowance, plan: Plan, command: SetPlan, now: datetime
-) -> tuple[Account, Entry]:
-    """Open the month of `plan` that time would have opened where the running one did."""
+) -> tuple[Account, tuple[Entry, ...]]:
+    """Open the month of `plan` that time would have opened where the running one did.
+
+    In an entry of its own, which ends also what holds keep of the one from before (S12).
+    """
     rest_of_month = Period(current.period.start, _calendar_month(current).end)
+    account, entry = _plan_set(account, plan, command, now, None, None)
     opened = replace(current, plan=plan.name, period=rest_of_month, credits=plan.allowance, opened_by=account.seq + 1)
-    return _plan_set(account, plan, command, now, opened, allowance_grant(account, opened, now))
+    account, begun = record(
+        account,
+        EntryKind.ALLOWANCE_OPENED,
+        effective_at=now,
+        recorded_at=now,
+        grant=allowance_grant(account, opened, now),
+        allowance=opened,
+        reason="period began",
+    )
+    return account, (entry, begun)
 
 
 def _paid_until(allowance: Allowance, end: datetime) -> Allowance:

@@ -224,10 +224,12 @@ def _renewal(account: Account, now: datetime, catalogue: Catalogue) -> Allowance
     paid = None if plan.renews_by_itself else allowance.paid
     # Where all of what was paid for was missed, its last month opens, and lapses with it.
     at = now if paid is None or now < paid.end else paid.end - timedelta.resolution
-    month = period_containing(allowance.anchor, at)
+    # That of a single month that was paid for is its end, and the month may have been cut short.
+    anchor = min(allowance.anchor, allowance.period.end)
+    month = period_containing(anchor, at)
     begin, end = max(month.start, allowance.period.end), month.end if paid is None else min(month.end, paid.end)
     credits = plan.allowance if paid is None else share(plan.allowance, month, begin)
-    return Allowance(plan.name, allowance.anchor, Period(begin, end), credits, allowance.paid, account.seq + 1)
+    return Allowance(plan.name, anchor, Period(begin, end), credits, allowance.paid, account.seq + 1)
 
 
 def _open(

@@ -84,7 +84,10 @@ def _is_over(account: Account, origin: Entry, now: datetime) -> bool:
         return True
     if grant.kind is not GrantKind.ALLOWANCE:
         return False
-    return current is None or grant.id < current.opened_by
+    if current is None or now not in current.period or grant.id < current.opened_by:
+        return True
+    # An allowance that was scheduled has a lower number than those that opened before it began.
+    return grant.id > current.opened_by and origin.effective_at < current.period.start
 
 
 def _reopened(account: Account, granted: Grant, remaining: int) -> Grant:
