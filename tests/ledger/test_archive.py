@@ -287,6 +287,17 @@ async def test_only_what_is_old_and_adds_up_goes(
     assert (await ledger.account("a")).archived == 0
 
 
+async def test_s7_no_key_that_a_caller_chooses_is_in_the_way_of_the_archive(
+    ledger: Ledger, old: dict[str, Receipt], clock: FrozenClock, tmp_path: Path
+) -> None:
+    for seq in range(SPENDS, SPENDS + 10):
+        await ledger.submit(Spend(account_id="b", key=f"archive:{seq}", amount=1))
+    clock.advance(days=DAYS)
+    done = await archived(ledger, tmp_path)
+    assert (done.accounts, done.differences) == (2, [])
+    await everything_is_proven(ledger, tmp_path)
+
+
 async def test_what_cannot_be_read_is_told_of_its_account_and_the_others_go(
     ledger: Ledger, old: dict[str, Receipt], tmp_path: Path, database_url: str
 ) -> None:

@@ -380,6 +380,10 @@ async def test_verify_names_what_somebody_changed_behind_the_ledgers_back(ledger
             'UPDATE entries SET detail = \'{"grant":[1,"no kind",1,1,1,1]}\'',
             "Account acme, entry 2: it cannot be read",
         ),
+        (
+            'UPDATE entries SET detail = \'{"grant":[2,"bought","200",50,1769851800000000,null]}\'',
+            "Account acme, entry 2: it cannot be replayed",
+        ),
         ("UPDATE entries SET kind = 'nothing'", "Account acme, entry 2: it cannot be read"),
         ("UPDATE accounts SET state = 'no JSON'", "Account acme: its row cannot be read"),
         ("UPDATE accounts SET state = state || ' {}'", "Account acme: its row cannot be read"),

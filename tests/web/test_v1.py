@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import httpx2
+import pytest
 
+from tallystick import Tallystick
 from tallystick.api_keys import Scope
 from tallystick.cli.customers import pay
 from tallystick.cli.house import House
+from tallystick.web import v1_putting
 from tallystick.web.v1_examples import DASHBOARD, EXAMPLES
 from tests.web.backend import Backend, calling, post, put
 from tests.web.conftest import problem
@@ -227,6 +230,38 @@ async def test_s7_a_put_that_is_repeated_late_does_not_undo_what_came_after_it(a
     await put(api, path, {"plan": "plus"}, "p1")
     again = await put(api, path, {"plan": "free"}, "late")
     assert (again.json()["plan"], again.headers["idempotent-replayed"]) == ("plus", "true")
+
+
+async def test_s7_a_put_keeps_its_reason_also_where_it_opens_the_account(api: httpx2.AsyncClient) -> None:
+    path, asked = "/v1/accounts/new", {"plan": "free", "reason": "moved here"}
+    assert (await put(api, path, asked, "o1")).status_code == 200
+    assert (await put(api, path, asked, "o1")).headers["idempotent-replayed"] == "true"
+    assert problem(await put(api, path, asked | {"reason": "another"}, "o1")) == (422, "idempotency_conflict")
+    (entry,) = (await api.get(f"{path}/entries")).json()["entries"]
+    assert (entry["kind"], entry["reason"]) == ("account_opened", "moved here")
+
+
+@pytest.mark.parametrize("looks_first", [True, False])
+async def test_s7_a_put_whose_twin_opens_the_account_in_between_is_a_replay(
+    api: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, looks_first: bool
+) -> None:
+    is_open, waits, twin = v1_putting._is_open, asyncio.Event(), asyncio.Event()
+
+    async def slow(credits: Tallystick, id: str) -> bool:
+        monkeypatch.undo()
+        before = await is_open(credits, id)
+        waits.set()
+        await twin.wait()
+        return before if looks_first else await is_open(credits, id)
+
+    monkeypatch.setattr(v1_putting, "_is_open", slow)
+    path, asked = "/v1/accounts/new", {"plan": "plus"}
+    late = asyncio.create_task(put(api, path, asked, "o1"))
+    await waits.wait()
+    first = await put(api, path, asked, "o1")
+    twin.set()
+    assert (first.status_code, (await late).status_code) == (200, 200)
+    assert (await late).headers["idempotent-replayed"] == "true"
 
 
 async def test_s7_the_put_that_opened_an_account_is_replayed(api: httpx2.AsyncClient) -> None:

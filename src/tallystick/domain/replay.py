@@ -61,6 +61,11 @@ class Replay:
             )
         except ValueError as error:
             raise LedgerMismatch(f"Account {account_id}, entry {entry.seq}: {error}.") from error
+        except (TypeError, AttributeError, LookupError) as error:
+            # Its row can be read, and yet say a text where a number belongs.
+            raise LedgerMismatch(
+                f"Account {account_id}, entry {entry.seq}: it cannot be replayed ({error!r:.120})."
+            ) from error
         if proven == entry:
             self.account = account
             return

@@ -124,7 +124,7 @@ async def _steps_of(store: Store, account_id: str, before: datetime) -> AsyncIte
         since, state = state.seq, replay(account_id, entries, state)
         for entry in entries:
             hash = next_hash(hash, line_of(entry))
-        key = f"archive:{state.seq}"
+        key = f"archive:{state.seq}:{hash}"
         command = Archive(account_id=account_id, key=key, since=since, up_to=state.seq, hash=hash, state=state)
         yield _Step(command, entries, going)
         if len(entries) < STEP:

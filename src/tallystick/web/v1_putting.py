@@ -14,10 +14,13 @@ async def command_of_put(credits: Tallystick, id: str, asked: AccountRequest, ke
     comes late does not undo what happened in between (S7). Raises InvalidInput, IdempotencyConflict.
     """
     require_identifier(key, "idempotency key")
+    # In this order: what a twin of this request opens in between is found by its key.
+    is_open = await _is_open(credits, id)
     first = await credits.ledger.entry_by_key(id, key)
-    opens = not await _is_open(credits, id) if first is None else first.kind is EntryKind.ACCOUNT_OPENED
+    opens = not is_open if first is None else first.kind is EntryKind.ACCOUNT_OPENED
     if opens:
-        return OpenAccount(account_id=id, key=key, plan=asked.plan or credits.catalogue.first_plan.name)
+        plan = asked.plan or credits.catalogue.first_plan.name
+        return OpenAccount(account_id=id, key=key, plan=plan, reason=asked.reason)
     if asked.plan is not None:
         return SetPlan(account_id=id, key=key, plan=asked.plan, reason=asked.reason)
     if first is not None:
