@@ -108,7 +108,8 @@ class Lanes:
         else:
             together = [range(n, n + 1) for n in self._all if n not in self._busy]
         for lanes in together:
-            if any(self._waiting[n] for n in lanes):
+            # One that was begun a moment ago may have begun others already.
+            if any(self._waiting[n] for n in lanes) and self._busy.isdisjoint(lanes):
                 self._busy.update(lanes)
                 working = asyncio.get_running_loop().create_task(self._work(lanes), name="ledger lanes")
                 self._working.add(working)
