@@ -272,10 +272,16 @@ async def test_the_api_describes_itself(browser: httpx2.AsyncClient) -> None:
     assert set(written["paths"]) < set(description["paths"])
 
 
+async def test_an_address_that_is_off_by_a_slash_is_not_there(browser: httpx2.AsyncClient) -> None:
+    assert problem(await browser.post("/v1/accounts/acme/spends/", json={"amount": 1})) == (404, "not_found")
+    assert (await browser.get("/dashboard/")).status_code == 404
+
+
 async def test_a_method_that_is_not_there_is_told_which_ones_are(browser: httpx2.AsyncClient) -> None:
     """Also where each of them has a route of its own."""
     answer = await browser.request("DELETE", "/v1/accounts/acme")
-    assert problem(answer) == (405, "http_error")
+    assert problem(answer) == (405, "method_not_allowed")
+    assert answer.json()["type"] == "urn:tallystick:problem:method_not_allowed"
     assert answer.headers["allow"] == "GET, PUT"
     assert (await browser.get("/v1/spends:batch")).headers["allow"] == "POST"
 

@@ -54,6 +54,8 @@ def create_app(credits: Tallystick, settings: WebSettings) -> FastAPI:
         # FastAPI's own pages for them load scripts from another host.
         docs_url=None,
         redoc_url=None,
+        # A back end whose address is off by a slash is told so, and not sent elsewhere with its key.
+        redirect_slashes=False,
     )
     app.state.site = site
     app.add_middleware(SecurityHeaders, https=settings.https)
@@ -126,6 +128,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
             request, RequestRefused("not_found", "There is nothing at this address. Nothing was changed.")
         )
     text = "This address cannot be used that way. Nothing was changed."
+    if error.status_code == 405:
+        answer = await _refused(request, RequestRefused("method_not_allowed", text))
+        answer.headers.update(_true_headers(request, error))
+        return answer
     if _wants_json(request):
         body = {
             "type": "about:blank",
@@ -134,7 +140,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
             "detail": text,
             "code": "http_error",
         }
-        return JSONResponse(body, error.status_code, _true_headers(request, error), media_type=PROBLEM_JSON)
+        return JSONResponse(body, error.status_code, error.headers, media_type=PROBLEM_JSON)
     return _error_page(request, error.status_code, "Not possible", text)
 
 
