@@ -297,7 +297,9 @@ class Tallystick:
     async def balance_at(self, account_id: str, instant: datetime) -> Entry | None:
         """The entry whose balances were true at `instant`, or None when the account was not open yet.
 
-        What time did by itself counts from its exact moment, also when it was not written down yet (S14).
+        What time did by itself counts from its exact moment, also when it was not written down yet (S14), or never is,
+        because a later period has taken the place of that one: then no entry of the ledger has that number, or another
+        one. At an instant to come the account is as it is now.
         """
         return await self.ledger.entry_at(account_id, require_instant(instant, "instant"))
 

@@ -41,6 +41,7 @@ from tallystick.ledger import Ledger, Receipt, postgres_store, sqlite_archive
 from tallystick.ledger import archiving as archiving_module
 from tallystick.ledger.archive_files import ArchiveUnreadable, ArchiveUnwritable
 from tallystick.ledger.archiving import Archived, archive
+from tallystick.ledger.ledger import BalancesArchived
 from tallystick.ledger.verify import verify
 from tallystick.ledger.verify_archive import verify_archive
 from tests.conftest import FrozenClock
@@ -273,6 +274,35 @@ async def test_years_go_to_the_archive_run_by_run(
     kinds = [e.kind for e in await ledger.entries("a", before=up_to + 1, limit=500)]
     assert [kind for kind in kinds if kind is EntryKind.SPENT] == [EntryKind.SPENT]
     assert len(list(tmp_path.glob("*.jsonl.gz"))) == 3
+
+
+@pytest.mark.parametrize("reading", ["entries", "entry_at"])
+async def test_what_is_asked_while_an_archive_runs_is_answered_as_after_it(
+    ledger: Ledger, other: Ledger, clock: FrozenClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: str
+) -> None:
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    await ledger.submit(GrantBonus(account_id="a", key="g", credits=1_000))
+    for n in range(SPENDS):
+        clock.advance(hours=1)
+        await ledger.submit(spend("a", n))
+    instant = clock.now - timedelta(hours=SPENDS / 2)
+    clock.advance(days=DAYS)
+    recent = (await ledger.submit(Spend(account_id="a", key="recent", amount=40))).entry.seq
+    why = await ledger.explain("a", recent)
+
+    read = getattr(ledger.store, reading)
+
+    async def late(*asked: object) -> object:
+        monkeypatch.undo()
+        await archived(other, tmp_path)
+        return await read(*asked)
+
+    monkeypatch.setattr(ledger.store, reading, late)
+    if reading == "entries":
+        assert await ledger.explain("a", recent) == why
+    else:
+        with pytest.raises(BalancesArchived):
+            await ledger.entry_at("a", instant)
 
 
 async def test_only_what_is_old_and_adds_up_goes(

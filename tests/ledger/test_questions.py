@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tallystick.domain.account import LAST_ENTRY
-from tallystick.domain.commands import OpenAccount, Spend
+from tallystick.domain.commands import GrantBonus, OpenAccount, Settle, Spend
 from tallystick.domain.errors import InvalidInput, UnknownAccount, UnknownEntry
 from tallystick.ledger import Ledger
 from tallystick.ledger.verify import verify
@@ -87,3 +87,30 @@ async def test_whatever_is_asked_of_an_account_that_is_not_there_it_is_unknown(
     # Of one that is there, it is only the page that is empty.
     assert await asked.entries("a", before=1) == []
     assert await asked.entry_by_key("nobody", "k") is None
+
+
+@pytest.mark.parametrize("spent", [0, 10, 25])
+@pytest.mark.parametrize("days", [20, 45, 75, 140])
+async def test_s14_what_an_account_had_at_an_instant_does_not_depend_on_who_looked_when(
+    ledger: Ledger, clock: FrozenClock, spent: int, days: int
+) -> None:
+    """One account is looked at every day, of the other two what time did is written down at the end, or not at all."""
+    start = clock.now
+    for id in ("daily", "at-the-end", "never"):
+        await ledger.submit(OpenAccount(account_id=id, plan="free"))
+        await ledger.submit(GrantBonus(account_id=id, key="g", credits=7, expires_at=start + timedelta(days=40)))
+        if spent:
+            await ledger.submit(Spend(account_id=id, key="k", amount=spent))
+    had = []
+    for _ in range(days):
+        clock.advance(days=1)
+        await ledger._lanes.submit(Settle(account_id="daily"))
+        had.append((await ledger.account("daily")).available)
+    await ledger._lanes.submit(Settle(account_id="at-the-end"))
+    for id in ("daily", "at-the-end", "never"):
+        at = [await ledger.entry_at(id, start + timedelta(days=day + 1)) for day in range(days)]
+        assert [entry.available for entry in at if entry is not None] == had, id
+    clock.advance(days=40)
+    await ledger.submit(Spend(account_id="never", key="late", amount=1))
+    at = [await ledger.entry_at("never", start + timedelta(days=day + 1)) for day in range(days)]
+    assert [entry.available for entry in at if entry is not None] == had

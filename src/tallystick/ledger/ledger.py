@@ -20,13 +20,18 @@ from tallystick.domain.errors import (
     UnknownEntry,
 )
 from tallystick.domain.explain import Explanation, explain
+from tallystick.domain.missed import may_have_missed
 from tallystick.domain.record import blank
+from tallystick.domain.replay import replay
 from tallystick.domain.settle import settle
 from tallystick.ledger.batch import Receipt, Settled
 from tallystick.ledger.lanes import Lanes, Spread, by_hash
 from tallystick.ledger.store import FIRST_DUE, Store
 
 SWEEP_PAGE = 200
+
+AT_ONCE = 50
+"""How many entries are looked at of what time did in one go: grants that ended, a period that began."""
 
 
 class BalancesArchived(EntryArchived):
@@ -140,6 +145,8 @@ class Ledger:
     async def entry_at(self, account_id: str, instant: datetime) -> Entry | None:
         """The last entry that counted at `instant`, written down or not, or None.
 
+        One that was not is what time had done by then (S14). It is never written where a later period has taken the
+        place of that one; its number belongs to another entry then. At an instant to come the account is as it is now.
         Raises UnknownAccount, InvalidInput, and BalancesArchived when that entry is in the archive.
         """
         account = await self._written(account_id)
@@ -147,11 +154,17 @@ class Ledger:
         if due:
             return due[-1]
         found = await self.store.entry_at(account_id, instant)
+        if found is None:
+            return None
         # Of what is in the archive only what made grants and the very last entry are still here. The first entry
-        # may be among the former: before it there was nothing.
-        if found is not None and found.seq < account.archived:
-            (first_kept,) = await self.store.entries_after(account_id, account.archived - 1, 1)
+        # may be among the former: before it there was nothing. Looked up now, as an archive may have just run.
+        archived = (await self._written(account_id)).archived
+        if found.seq < archived:
+            (first_kept,) = await self.store.entries_after(account_id, archived - 1, 1)
             raise BalancesArchived(account_id, instant, first_kept)
+        if may_have_missed(found, await self.store.entries_after(account_id, found.seq, AT_ONCE)):
+            missed = settle(await self._after(account_id, found.seq), instant, self._catalogue).entries
+            return missed[-1] if missed else found
         return found
 
     async def entries_up_to(self, account_id: str, seq: int) -> list[Entry]:
@@ -174,6 +187,14 @@ class Ledger:
         older = [await self.store.entries(account_id, number + 1, 1) for number in made]
         return explain(begins, history, [entry for found in older for entry in found])
 
+    async def _after(self, account_id: str, seq: int) -> Account:
+        """The account as it was after entry number `seq`. Raises EntryArchived."""
+        checkpoint = await self.store.checkpoint(account_id)
+        if checkpoint is not None and checkpoint.checkpoint is not None and checkpoint.checkpoint.up_to == seq:
+            return checkpoint.checkpoint.state
+        begins, history = await self._from_the_archive_on(account_id, seq)
+        return replay(account_id, history, begins)
+
     async def _from_the_archive_on(self, account_id: str, seq: int) -> tuple[Account, list[Entry]]:
         """The account after what is in the archive, and its entries from there to number `seq`, in order."""
         require_identifier(account_id, "account id")
@@ -188,6 +209,9 @@ class Ledger:
         found = await self.store.entries(account_id, seq + 1, seq - begins.seq) if is_there else []
         if not found or found[0].seq != seq:
             raise UnknownEntry(account_id, seq)
+        if await self.store.checkpoint(account_id) != checkpoint:
+            # An archive ran in between, and has taken entries that were to be among these.
+            return await self._from_the_archive_on(account_id, seq)
         return begins, found[::-1]
 
     async def _written(self, account_id: str) -> Account:
