@@ -130,7 +130,7 @@ async def test_s8_a_pgbouncer_that_is_killed_and_started_again_loses_nothing(
     await asyncio.gather(*callers)
     account = await ledger.account("a")
     entries = await ledger.entries_up_to("a", account.seq)
-    assert {entry.key for entry in entries} == {"open", "g", *acknowledged}
+    assert {entry.key for entry in entries} == {"tallystick:open", "g", *acknowledged}
     assert account.available == 10_025 - len(acknowledged)
     assert (await verify(ledger)).differences == []
     await ledger.close()

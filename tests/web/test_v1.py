@@ -29,6 +29,8 @@ async def test_an_account_is_opened_spent_from_and_read(api: httpx2.AsyncClient)
     assert ([e["kind"] for e in rest["entries"]], rest["next_before"]) == (["account_opened"], None)
     only = (await api.get("/v1/accounts/acme/entries?kind=spent")).json()
     assert [e["key"] for e in only["entries"]] == ["k1"]
+    # One that was mistyped would give the first page for ever.
+    assert problem(await api.get("/v1/accounts/acme/entries?limit=1&after=2")) == (422, "invalid_input")
 
 
 async def test_s7_a_repeated_write_is_replayed_and_a_reused_key_refused(api: httpx2.AsyncClient) -> None:

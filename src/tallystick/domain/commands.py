@@ -145,7 +145,7 @@ class OpenAccount(_Keyed):
     """Open an account on a plan. A plan that renews by itself opens its first allowance at once."""
 
     plan: str
-    key: str = "open"
+    key: str = "tallystick:open"
     reason: str = field(default="", metadata={"later": True})
 
     def __post_init__(self) -> None:

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
-from tallystick.domain.account import LAST_ENTRY, EntryKind, GrantKind
+from tallystick.domain.account import LAST_ENTRY, GrantKind
 from tallystick.domain.commands import (
     Capture,
     ExtendHold,
@@ -29,7 +29,7 @@ from tallystick.web.addresses import ExactRoute
 from tallystick.web.problems import status_of
 from tallystick.web.quick import Plain, json_answer, quick_route
 from tallystick.web.v1_access import Key, authorize
-from tallystick.web.v1_examples import ACCOUNT, HOLD, PAGE, SPEND
+from tallystick.web.v1_examples import ACCOUNT, HOLD, SPEND
 from tallystick.web.v1_operations import OPERATIONS, REPLAYED, declare
 from tallystick.web.v1_putting import command_of_put
 from tallystick.web.v1_refunds import add_refunds
@@ -47,6 +47,7 @@ from tallystick.web.v1_shapes import (
     GrantRequest,
     HoldAnswer,
     HoldRequest,
+    PageRequest,
     ReasonRequest,
     RemovalRequest,
     SpendRequest,
@@ -68,10 +69,6 @@ AccountId = Annotated[
 ]
 Number = Annotated[int, Path(ge=1, le=LAST_ENTRY, json_schema_extra={"format": "int64"})]
 SpendNumber = Annotated[Number, Path(description="The number of the spend's entry.", examples=[SPEND])]
-Before = Annotated[
-    Annotated[int, Field(json_schema_extra={"format": "int64"})] | None,
-    Query(ge=1, le=LAST_ENTRY, description="Only older ones than this entry: the last page's `next_before`."),
-]
 HoldNumber = Annotated[Number, Path(description="The hold's id.", examples=[HOLD])]
 
 _write_entry = TypeAdapter(EntryShape).serializer.to_json
@@ -224,19 +221,14 @@ def make_v1(credits: Tallystick) -> APIRouter:
         return entry_shape((await submit(command, response)).entry)
 
     @router.get("/accounts/{id}/entries", **declared("list_entries"))
-    async def entries(
-        id: AccountId,
-        before: Before = None,
-        limit: Annotated[int, Query(ge=1, le=200, description="How many at most.", examples=[PAGE])] = 50,
-        kind: Annotated[EntryKind | None, Query(description="Only entries of this kind.")] = None,
-    ) -> EntriesPage:
+    async def entries(id: AccountId, asked: Annotated[PageRequest, Query()]) -> EntriesPage:
         """The account's ledger, newest first."""
         await credits.balance(id)
-        found = await credits.ledger.entries(id, before=before, limit=limit + 1, kind=kind)
-        page = found[:limit]
+        found = await credits.ledger.entries(id, before=asked.before, limit=asked.limit + 1, kind=asked.kind)
+        page = found[: asked.limit]
         return EntriesPage(
             entries=[entry_shape(entry) for entry in page],
-            next_before=page[-1].seq if len(found) > limit else None,
+            next_before=page[-1].seq if len(found) > asked.limit else None,
         )
 
     add_refunds(router, credits)

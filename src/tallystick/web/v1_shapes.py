@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from pydantic_core import PydanticCustomError
 
 from tallystick.balance import Balance
-from tallystick.domain.account import Entry, EntryKind
+from tallystick.domain.account import LAST_ENTRY, Entry, EntryKind
 from tallystick.domain.amounts import MAX_CREDITS
 from tallystick.domain.commands import HOLD_SECONDS, MAX_HOLD_SECONDS, MAX_TEXT
 from tallystick.domain.errors import InsufficientCredits, TallystickError
@@ -47,6 +47,17 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_written_in_full)]
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class PageRequest(_Request):
+    """Which entries a page is to have."""
+
+    before: Annotated[
+        Annotated[int, Field(json_schema_extra={"format": "int64"})] | None,
+        Field(ge=1, le=LAST_ENTRY, description="Only older ones than this entry: the last page's `next_before`."),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=200, description="How many at most.", examples=[2])] = 50
+    kind: Annotated[EntryKind | None, Field(description="Only entries of this kind.")] = None
 
 
 class AccountRequest(_Request):
