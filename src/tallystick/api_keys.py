@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Row, insert, select, update
 
 from tallystick.clock import Clock
-from tallystick.database.engine import Database
+from tallystick.database.engine import Database, DatabaseUnavailable
 from tallystick.database.tables import api_keys
 from tallystick.domain.errors import InvalidInput, TallystickError
 
@@ -24,6 +25,8 @@ TRUSTED_FOR = timedelta(seconds=5)
 """How long a key is taken at its word before it is looked up again: a revocation takes effect within this."""
 
 USE_NOTED_EVERY = timedelta(minutes=1)
+
+log = structlog.get_logger(__name__)
 
 
 class Scope(StrEnum):
@@ -165,7 +168,11 @@ class ApiKeys:
         key = _key(row)
         if key.last_used_at is None or key.last_used_at + USE_NOTED_EVERY <= now:
             noting = update(api_keys).where(api_keys.c.id == key.id).values(last_used_at=now)
-            await self._database.write(lambda connection: connection.execute(noting))
+            try:
+                await self._database.write(lambda connection: connection.execute(noting))
+            except DatabaseUnavailable as error:
+                # A disk that is full takes no note, and yet can be read.
+                log.warning("api_key_use_not_noted", key=key.id, reason=error.message)
         self._trusted[hashed] = (key, now + TRUSTED_FOR)
         return key
 

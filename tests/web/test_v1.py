@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from tallystick import Tallystick
 from tallystick.api_keys import Scope
 from tallystick.cli.customers import pay
 from tallystick.cli.house import House
+from tallystick.database.engine import DatabaseUnavailable
 from tallystick.web import v1_putting
 from tallystick.web.v1_examples import DASHBOARD, EXAMPLES
 from tests.web.backend import Backend, calling, post, put
@@ -314,6 +316,20 @@ async def test_keys_are_scoped_revocable_and_required(backend: Backend, api: htt
     assert keys[1].last_used_at is not None
     await backend.credits.api_keys.revoke(keys[1].id)
     assert problem(await reader.get("/v1/accounts/acme")) == (401, "invalid_api_key")
+
+
+async def test_a_database_that_takes_no_note_of_a_keys_use_is_read_all_the_same(
+    backend: Backend, api: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = await backend.caller(Scope.READ)
+
+    async def full(_work: object) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(backend.credits.database, "write", full)
+    with capture_logs() as logs:
+        assert (await reader.get("/v1/accounts/acme")).status_code == 200
+    assert [log["event"] for log in logs] == ["api_key_use_not_noted"]
 
 
 async def test_s9_concurrent_spends_over_http_succeed_exactly_as_often_as_there_are_credits(

@@ -69,8 +69,9 @@ def explain(begins: Account, history: Sequence[Entry], older: Sequence[Entry] = 
     """
     entry = history[-1]
     made = {e.seq: e for e in (*older, *history)}
-    before = _remaining(begins, history[:-1])
-    after = _remaining(begins, history)
+    state = replay(begins.id, history[:-1], begins)
+    before = _remaining(state)
+    after = _remaining(replay(begins.id, [entry], state))
     moved = []
     for lot in entry.lots:
         made_by = made[lot.grant_id]
@@ -89,5 +90,5 @@ def explain(begins: Account, history: Sequence[Entry], older: Sequence[Entry] = 
     return Explanation(entry, RULES[entry.kind], tuple(moved))
 
 
-def _remaining(begins: Account, entries: Sequence[Entry]) -> dict[int, int]:
-    return {grant.id: grant.remaining for grant in replay(begins.id, entries, begins).grants}
+def _remaining(account: Account) -> dict[int, int]:
+    return {grant.id: grant.remaining for grant in account.grants}
