@@ -236,7 +236,7 @@ class EntryShape:
 
 
 class HoldAnswer(BaseModel):
-    """An open hold."""
+    """A hold as it was placed. In a replay it may have been resolved since, or its deadline may have passed."""
 
     id: Annotated[Whole, Field(description="What to capture, extend or release.")]
     amount: Annotated[Whole, Field(description="How much it sets aside.")]
