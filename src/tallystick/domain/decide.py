@@ -260,10 +260,10 @@ def _rest_late(
 ) -> tuple[Account, tuple[Entry, ...]]:
     """Open the month of `plan` that time would have opened where the running one did.
 
-    In an entry of its own, which ends also what holds keep of the one from before (S12).
+    In an entry of its own, which ends also what holds keep of the one from before (S12). It comes first: what is looked
+    for of the running month begins with the entry that opened it.
     """
     rest_of_month = Period(current.period.start, _calendar_month(current).end)
-    account, entry = _plan_set(account, plan, command, now, None, None)
     opened = replace(current, plan=plan.name, period=rest_of_month, credits=plan.allowance, opened_by=account.seq + 1)
     account, begun = record(
         account,
@@ -274,7 +274,8 @@ def _rest_late(
         allowance=opened,
         reason="period began",
     )
-    return account, (entry, begun)
+    account, entry = _plan_set(account, plan, command, now, None, None)
+    return account, (begun, entry)
 
 
 def _paid_until(allowance: Allowance, end: datetime) -> Allowance:
