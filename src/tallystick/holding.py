@@ -254,7 +254,7 @@ class Holding:
             return receipt
 
     async def _was_captured(self) -> bool:
-        """Whether an earlier run of the same work was paid for."""
+        """Whether an earlier run of the same work was paid for, or may have been."""
         before: int | None = None
         while found := await self._ledger.entries(
             self.account_id, before=before, limit=CAPTURES, kind=EntryKind.CAPTURED
@@ -264,7 +264,8 @@ class Holding:
             before = found[-1].seq
             if before < self.id:
                 break
-        return False
+        # Looked up after the others, as an archive may have just run: what is in it may have been the capture.
+        return (await self._ledger.account(self.account_id)).archived >= self.id
 
     async def _unplace(self, placing: asyncio.Task[Receipt]) -> None:
         """Release the hold of a block that never began, unless it is that of an earlier run."""

@@ -214,13 +214,15 @@ def test_verify_tells_an_account_or_a_folder_that_is_not_there_from_damage(ledge
 
 
 def test_what_customers_write_is_shown_as_it_is_and_not_obeyed(ledger: Path) -> None:
-    words = ("credits", "spend", "acme", "1", "--key", "[/k]", "--operation", "[bold]x\x1b[31mred\x07")
+    words = ("credits", "spend", "acme", "1", "--key", "[/k]", "--operation", "[bold]x\x1b[31mred\x07:100:")
     for _ in range(2):
         answer = tallystick(ledger, *words)
         assert answer.returncode == 0
     assert answer.stdout.startswith("Key [/k] was used before")
     shown = tallystick(ledger, "credits", "show", "acme").stdout
-    assert "[bold]x␛[31mred␇" in shown
+    assert "[bold]x␛[31mred␇:100:" in shown
+    told = tallystick(ledger, "credits", "grant", "acme", "1", "--reason", ":100:", "--json").stdout
+    assert json.loads(told)["entry"]["reason"] == ":100:"
     assert "\x1b" not in shown
     answer = tallystick(ledger, "archive", "--before", "2020-01-01", "--to", "old[/b]")
     assert (answer.returncode, "old[/b]" in answer.stdout) == (0, True)

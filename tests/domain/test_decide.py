@@ -7,6 +7,7 @@ import pytest
 
 from tallystick.domain.account import Account, EntryKind, GrantKind, Lot
 from tallystick.domain.amounts import MAX_BALANCE, MAX_CREDITS
+from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import (
     Command,
     GrantBonus,
@@ -19,8 +20,10 @@ from tallystick.domain.decide import decide
 from tallystick.domain.errors import InsufficientCredits, Refusal
 from tallystick.domain.periods import Period, add_months
 from tallystick.domain.replay import LedgerMismatch, replay
-from tallystick.domain.settle import next_due, settle
+from tallystick.domain.settle import Decision, next_due, settle
 from tests.domain.book import CATALOGUE, DAY, T0, Book
+
+ALONE = Catalogue([Plan("free", allowance=25)])
 
 
 @pytest.fixture
@@ -118,7 +121,7 @@ def test_s11_a_spend_is_all_or_nothing_and_says_what_would_unblock_it(book: Book
             "wait for the next allowance at 2026-02-28T09:30:00+00:00, or move to a plan with more credits",
         ),
         ("free", 0, 26, "move to a plan with more credits"),
-        ("free", 0, 10_000, "ask for fewer at a time"),
+        ("free", 0, 10_000, "move to a plan that can buy bonus credits"),
         ("plus", 0, 10_000, "buy bonus credits"),
     ],
 )
@@ -132,6 +135,22 @@ def test_s11_only_what_is_enough_is_said_to_unblock_a_spend(
     refusal = book.try_(Spend(account_id="acme", key="k", amount=amount))
     assert isinstance(refusal, InsufficientCredits)
     assert refusal.message.endswith(f"To go on: {ways}.")
+
+
+def test_s11_what_will_be_gone_by_the_next_allowance_does_not_make_it_enough(book: Book) -> None:
+    book.grant(10, expires_at=T0 + 5 * DAY)
+    book.spend(10)
+    refusal = book.try_(Spend(account_id="acme", key="k", amount=30))
+    assert isinstance(refusal, InsufficientCredits)
+    assert refusal.message.endswith("To go on: move to a plan with more credits.")
+
+
+def test_s11_where_no_plan_is_enough_or_can_buy_fewer_credits_are_what_unblocks() -> None:
+    opened = decide(None, OpenAccount(account_id="acme", plan="free"), T0, ALONE)
+    assert isinstance(opened, Decision)
+    refusal = decide(opened.account, Spend(account_id="acme", key="k", amount=26), T0, ALONE)
+    assert isinstance(refusal, InsufficientCredits)
+    assert refusal.message.endswith("To go on: ask for fewer at a time.")
 
 
 def test_s2_a_grant_is_usable_from_its_first_instant_until_just_before_its_last(book: Book) -> None:

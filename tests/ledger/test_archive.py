@@ -31,12 +31,14 @@ from tallystick.domain.commands import (
 )
 from tallystick.domain.errors import (
     EntryArchived,
+    HoldNotOpen,
     IdempotencyConflict,
     InvalidInput,
     LedgerUnavailable,
     Refusal,
     UnknownEntry,
 )
+from tallystick.holding import Holding
 from tallystick.ledger import Ledger, Receipt, postgres_store, sqlite_archive
 from tallystick.ledger import archiving as archiving_module
 from tallystick.ledger.archive_files import ArchiveUnreadable, ArchiveUnwritable
@@ -303,6 +305,24 @@ async def test_what_is_asked_while_an_archive_runs_is_answered_as_after_it(
     else:
         with pytest.raises(BalancesArchived):
             await ledger.entry_at("a", instant)
+
+
+async def test_s7_s12_work_whose_capture_is_in_the_archive_is_not_said_to_be_unpaid(
+    ledger: Ledger, clock: FrozenClock, tmp_path: Path
+) -> None:
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    async with Holding(ledger, "a", 10, key="request-1") as hold:
+        await hold.draw(7)
+    await ledger.submit(GrantBonus(account_id="a", key="g", credits=1_000))
+    for n in range(SPENDS):
+        await ledger.submit(spend("a", n))
+    clock.advance(days=DAYS)
+    await archived(ledger, tmp_path)
+    before = (await ledger.account("a")).available
+    with pytest.raises(HoldNotOpen, match="it was captured, released, or its deadline has passed"):
+        async with Holding(ledger, "a", 10, key="request-1") as hold:
+            await hold.draw(7)
+    assert (await ledger.account("a")).available == before
 
 
 async def test_only_what_is_old_and_adds_up_goes(

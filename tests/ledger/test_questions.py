@@ -114,3 +114,21 @@ async def test_s14_what_an_account_had_at_an_instant_does_not_depend_on_who_look
     await ledger.submit(Spend(account_id="never", key="late", amount=1))
     at = [await ledger.entry_at("never", start + timedelta(days=day + 1)) for day in range(days)]
     assert [entry.available for entry in at if entry is not None] == had
+
+
+async def test_s14_a_period_is_missed_also_among_many_grants_that_lapse(ledger: Ledger, clock: FrozenClock) -> None:
+    start = clock.now
+    await ledger.submit(OpenAccount(account_id="a", plan="free"))
+    lapsing = [
+        GrantBonus(account_id="a", key=f"g{n}", credits=1, expires_at=start + timedelta(days=50, seconds=n))
+        for n in range(60)
+    ]
+    await ledger.submit_all(lapsing)
+    clock.advance(days=125)
+    instant = start + timedelta(days=45)
+    before = await ledger.entry_at("a", instant)
+    await ledger.submit(Spend(account_id="a", key="k", amount=1))
+    after = await ledger.entry_at("a", instant)
+    assert before is not None
+    assert after is not None
+    assert (before.monthly, before.bonus) == (after.monthly, after.bonus) == (25, 60)

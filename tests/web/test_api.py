@@ -284,6 +284,7 @@ async def test_a_method_that_is_not_there_is_told_which_ones_are(browser: httpx2
     assert answer.json()["type"] == "urn:tallystick:problem:method_not_allowed"
     assert answer.headers["allow"] == "GET, PUT"
     assert (await browser.get("/v1/spends:batch")).headers["allow"] == "POST"
+    assert "GET" in (await browser.post("/static/app.css")).headers["allow"]
 
 
 def test_what_a_host_application_refuses_because_of_a_number_stays_its_own() -> None:

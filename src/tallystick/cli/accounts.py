@@ -92,7 +92,7 @@ async def verify_ledger(account_id: str | None, *, only_new: bool, archive: Path
 
 def print_json(value: Any) -> None:
     """Print one JSON object on one line, for programs."""
-    Console(soft_wrap=True).print(json.dumps(value), markup=False, highlight=False)
+    Console(soft_wrap=True, emoji=False).print(json.dumps(value), markup=False, highlight=False)
 
 
 async def _submit(command: KeyedCommand, *, as_json: bool) -> None:

@@ -38,4 +38,4 @@ def serve(host: str) -> None:
 def print_openapi() -> None:
     """Print the OpenAPI description of /v1. It is the same for every catalogue, so it needs no settings."""
     document = openapi_document(Tallystick(plans=[Plan("free", 0)]))
-    Console(soft_wrap=True).print(json.dumps(document, indent=1), markup=False, highlight=False)
+    Console(soft_wrap=True, emoji=False).print(json.dumps(document, indent=1), markup=False, highlight=False)

@@ -27,7 +27,7 @@ class _PlainConsole(Console):
 
 def text_console(*, stderr: bool = False) -> Console:
     """Standard output, or stderr, for plain text, folded at the width of a terminal and nowhere else."""
-    console = _PlainConsole(stderr=stderr, markup=False, highlight=False)
+    console = _PlainConsole(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = NO_TERMINAL
     return console

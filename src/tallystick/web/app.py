@@ -149,11 +149,13 @@ def _true_headers(request: Request, error: HTTPException) -> dict[str, str]:
     headers = dict(error.headers or {})
     if "Allow" in headers:
         asked = [dict(request.scope) | {"method": method} for method in _METHODS]
-        headers["Allow"] = ", ".join(
+        allowed = [
             scope["method"]
             for scope in asked
             if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
-        )
+        ]
+        # Below a mount its own routes are asked, which know theirs.
+        headers["Allow"] = ", ".join(allowed) or headers["Allow"]
     return headers
 
 
