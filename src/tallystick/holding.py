@@ -144,8 +144,6 @@ class Holding:
 
     async def release(self) -> Receipt:
         """Give everything back now instead of at the end of the block."""
-        if not self._open:
-            raise HoldClosed
         return await _done_all_the_same(self._settle(self._release))
 
     async def extend(self, amount: int | None = None, *, seconds: int | None = None) -> None:

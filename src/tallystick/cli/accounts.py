@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from tallystick.cli.running import EXIT_REFUSED
@@ -92,7 +91,7 @@ async def verify_ledger(account_id: str | None, *, only_new: bool, archive: Path
 
 def print_json(value: Any) -> None:
     """Print one JSON object on one line, for programs."""
-    Console(soft_wrap=True, emoji=False).print(json.dumps(value), markup=False, highlight=False)
+    text_console().print(json.dumps(value), soft_wrap=True)
 
 
 async def _submit(command: KeyedCommand, *, as_json: bool) -> None:

@@ -4,8 +4,8 @@ import asyncio
 import json
 
 import uvicorn
-from rich.console import Console
 
+from tallystick.cli.tables import text_console
 from tallystick.cli.tuning import calm_garbage_collection
 from tallystick.config import environment, load_settings
 from tallystick.database.schema import require_current
@@ -38,4 +38,4 @@ def serve(host: str) -> None:
 def print_openapi() -> None:
     """Print the OpenAPI description of /v1. It is the same for every catalogue, so it needs no settings."""
     document = openapi_document(Tallystick(plans=[Plan("free", 0)]))
-    Console(soft_wrap=True, emoji=False).print(json.dumps(document, indent=1), markup=False, highlight=False)
+    text_console().print(json.dumps(document, indent=1), soft_wrap=True)

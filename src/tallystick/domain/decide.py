@@ -45,6 +45,7 @@ from tallystick.domain.refuse import insufficient
 from tallystick.domain.settle import (
     Decision,
     allowance_grant,
+    open_allowance,
     repay_from,
     replace_allowance,
     settle,
@@ -265,17 +266,9 @@ def _rest_late(
     """
     rest_of_month = Period(current.period.start, _calendar_month(current).end)
     opened = replace(current, plan=plan.name, period=rest_of_month, credits=plan.allowance, opened_by=account.seq + 1)
-    account, begun = record(
-        account,
-        EntryKind.ALLOWANCE_OPENED,
-        effective_at=now,
-        recorded_at=now,
-        grant=allowance_grant(account, opened, now),
-        allowance=opened,
-        reason="period began",
-    )
+    account, begun = open_allowance(account, opened, at=now, now=now)
     account, entry = _plan_set(account, plan, command, now, None, None)
-    return account, (begun, entry)
+    return account, (*begun, entry)
 
 
 def _paid_until(allowance: Allowance, end: datetime) -> Allowance:

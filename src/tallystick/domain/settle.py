@@ -74,7 +74,7 @@ def _first_due(account: Account, now: datetime, catalogue: Catalogue) -> tuple[d
         due.append((lapsing.expires_at, lambda a, at, now: lapse(a, (lapsing,), at=at, now=now, reason="expired")))
     renewal = _renewal(account, now, catalogue)
     if renewal is not None:
-        due.append((renewal.period.start, lambda a, at, now: _open(a, renewal, at=at, now=now)))
+        due.append((renewal.period.start, lambda a, at, now: open_allowance(a, renewal, at=at, now=now)))
     starting = min(account.scheduled, key=lambda s: (s.grant.effective_at, s.grant.id), default=None)
     if starting is not None:
         due.append((starting.grant.effective_at, lambda a, at, now: _begin(a, starting, at=at, now=now)))
@@ -115,6 +115,23 @@ def allowance_grant(account: Account, allowance: Allowance, effective_at: dateti
         priority=GrantKind.ALLOWANCE.priority,
         effective_at=effective_at,
         expires_at=allowance.period.end,
+    )
+
+
+def open_allowance(
+    account: Account, allowance: Allowance, *, at: datetime, now: datetime
+) -> tuple[Account, tuple[Entry, ...]]:
+    """Open `allowance` in an entry of its own, which also ends what is left of the one before, held or not."""
+    return _one(
+        record(
+            account,
+            EntryKind.ALLOWANCE_OPENED,
+            effective_at=at,
+            recorded_at=now,
+            grant=allowance_grant(account, allowance, at),
+            allowance=allowance,
+            reason="period began",
+        )
     )
 
 
@@ -230,22 +247,6 @@ def _renewal(account: Account, now: datetime, catalogue: Catalogue) -> Allowance
     begin, end = max(month.start, allowance.period.end), month.end if paid is None else min(month.end, paid.end)
     credits = plan.allowance if paid is None else share(plan.allowance, month, begin)
     return Allowance(plan.name, anchor, Period(begin, end), credits, allowance.paid, account.seq + 1)
-
-
-def _open(
-    account: Account, allowance: Allowance, *, at: datetime, now: datetime
-) -> tuple[Account, tuple[Entry, ...]]:
-    return _one(
-        record(
-            account,
-            EntryKind.ALLOWANCE_OPENED,
-            effective_at=at,
-            recorded_at=now,
-            grant=allowance_grant(account, allowance, at),
-            allowance=allowance,
-            reason="period began",
-        )
-    )
 
 
 def _begin(

@@ -128,8 +128,8 @@ class ArchiveWriter:
 def read_archive(folder: Path) -> Iterator[tuple[str, Iterator[Line]]]:
     """The accounts of the archive in order of their ids, each with its lines in order, each line once.
 
-    Raises ArchiveUnreadable for a folder that is not there, for a damaged file, or when two files say different things of one entry. A file
-    whose end is missing is read up to there: that is what a killed run leaves.
+    Raises ArchiveUnreadable for a folder that is not there, for a damaged file, or when two files say different things
+    of one entry. A file whose end is missing is read up to there: that is what a killed run leaves.
     """
     if not folder.is_dir():
         raise ArchiveUnreadable(folder, "there is no such folder", "Name the one that entries were archived to")
