@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import platform
+import random
 import secrets
 import shutil
 import tempfile
@@ -132,9 +133,16 @@ async def fill(ledger: Ledger, accounts: int, *, grants: int = 1) -> None:
 
 
 async def spends_per_second(
-    ledger: Ledger, accounts: int, count: int, callers: int = CALLERS, *, apart: int = 1
+    ledger: Ledger,
+    accounts: int,
+    count: int,
+    callers: int = CALLERS,
+    *,
+    apart: int = 1,
+    chance: random.Random | None = None,
 ) -> float:
-    """How many spends of one credit a second `callers` get through, over accounts in a fixed scattered order.
+    """How many spends of one credit a second `callers` get through, over accounts in a fixed scattered order, or as
+    `chance` has it.
 
     The accounts are every `apart`-th one. The order goes on where the last measurement stopped.
     """
@@ -143,7 +151,8 @@ async def spends_per_second(
     async def call() -> None:
         for _ in todo:
             n = next(_spent)
-            id = f"acc{n * 7_919 % accounts * apart}"
+            which = n * 7_919 % accounts if chance is None else chance.randrange(accounts)
+            id = f"acc{which * apart}"
             await ledger.submit(Spend(account_id=id, key=f"{_run}-{n}", amount=1))
 
     start = time.perf_counter()

@@ -89,9 +89,9 @@ def test_s2_a_virtual_clock_begins_at_an_instant() -> None:
 def test_s8_a_store_that_answers_before_it_has_written_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = SqliteStore.commit
 
-    async def hasty(self: SqliteStore, commands: Any) -> Any:
+    async def hasty(self: SqliteStore, commands: Any, *, wait: bool) -> Any:
         try:
-            return await honest(self, commands)
+            return await honest(self, commands, wait=wait)
         except LedgerUnavailable:
             accounts = {c.account_id: await self.account(c.account_id) for c in commands}
             there = {id: account for id, account in accounts.items() if account is not None}

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -14,29 +14,35 @@ ACCOUNTS = [f"acc{n}" for n in range(12)]
 
 
 class Database:
-    """Takes a moment for each batch, and keeps what it was given, in order."""
+    """Takes a moment for each batch, and keeps what it did, in order. Another process is at work with some accounts."""
 
-    def __init__(self) -> None:
+    def __init__(self, busy: Callable[[str], bool] = lambda account_id: False) -> None:
+        self.busy = busy
+        self.waited = 0
         self.under_way: list[set[str]] = []
         self.most = 0
         self.batches: list[list[str]] = []
 
-    async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+    async def commit(self, commands: Sequence[Command], *, wait: bool) -> list[Outcome | None]:
         accounts = {command.account_id for command in commands}
         for others in self.under_way:
             assert not accounts & others
         self.under_way.append(accounts)
         self.most = max(self.most, len(self.under_way))
-        self.batches.append([command.account_id for command in commands])
+        self.waited += wait
+        busy = {account for account in sorted(accounts) if not wait and self.busy(account)}
+        if busy == accounts:
+            busy.clear()
+        self.batches.append([command.account_id for command in commands if command.account_id not in busy])
         await asyncio.sleep(0.001)
         self.under_way.remove(accounts)
-        return [Settled(len(self.batches)) for _ in commands]
+        return [None if command.account_id in busy else Settled(len(self.batches)) for command in commands]
 
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_s9_no_two_batches_under_way_are_about_the_same_account_however_lanes_are_taken(seed: int) -> None:
     chance = random.Random(seed)
-    database = Database()
+    database = Database(busy=lambda account_id: chance.random() < 0.2)
     lanes = Lanes(database.commit, 3, in_one=lambda: chance.random() < 0.5, max_batch=7)
 
     async def call() -> None:
@@ -51,6 +57,57 @@ async def test_s9_no_two_batches_under_way_are_about_the_same_account_however_la
     assert sum(map(len, database.batches)) == 10 * 20 * 2
     assert max(map(len, database.batches)) <= 7
     assert database.most > 1
+    await lanes.close()
+
+
+async def test_s9_what_is_put_off_comes_before_what_is_asked_later_of_its_account_and_is_waited_for_in_the_end() -> (
+    None
+):
+    database = Database(busy=lambda account_id: account_id == "acc1")
+    lanes = Lanes(database.commit, max_batch=3)
+    asked = [lanes.submit(Settle(account_id=f"acc{n}")) for n in (1, 0, 0, 0, 0, 0, 0, 0, 1)]
+    await asyncio.gather(*asked)
+    assert database.batches == [["acc0", "acc0"]] * 3 + [["acc1", "acc0", "acc1"]]
+    assert database.waited == 1
+    await lanes.close()
+
+
+async def test_what_was_put_off_is_not_carried_out_when_its_caller_has_gone_away() -> None:
+    database = Database(busy=lambda account_id: account_id == "acc1")
+    lanes = Lanes(database.commit)
+    gone, _, stays = [lanes.submit(Settle(account_id=account)) for account in ("acc1", "acc0", "acc1")]
+    await asyncio.sleep(0.0005)
+    gone.cancel()
+    await stays
+    assert database.batches == [["acc0"], ["acc1"]]
+    await lanes.close()
+
+
+async def test_s9_what_was_put_off_while_lanes_are_closed_is_finished() -> None:
+    database = Database(busy=lambda account_id: account_id == "acc1")
+    lanes = Lanes(database.commit)
+    asked = [lanes.submit(Settle(account_id=f"acc{n}")) for n in range(3)]
+    await asyncio.sleep(0)
+    await lanes.close()
+    assert database.batches == [["acc0", "acc2"], ["acc1"]]
+    assert all(answer.done() and answer.exception() is None for answer in asked)
+
+
+async def test_s9_of_a_batch_at_which_something_fails_nothing_is_put_off() -> None:
+    seen: list[tuple[list[str], bool]] = []
+
+    async def commit(commands: Sequence[Command], *, wait: bool) -> list[Outcome | None]:
+        accounts = [command.account_id for command in commands]
+        seen.append((accounts, wait))
+        if "bad" in accounts:
+            raise ZeroDivisionError
+        return [Settled(len(seen)) for _ in commands]
+
+    lanes = Lanes(commit)
+    asked = [lanes.submit(Settle(account_id=account)) for account in ("acc1", "bad", "acc1", "acc1")]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(answer, ZeroDivisionError) for answer in answers] == [False, True, False, False]
+    assert [wait for _, wait in seen] == [False, True, True, True, True]
     await lanes.close()
 
 

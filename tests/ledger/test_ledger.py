@@ -255,10 +255,10 @@ async def test_a_batch_shares_one_transaction_and_a_refusal_does_not_spoil_it(le
     commits = 0
     commit = ledger.store.commit
 
-    async def counting(commands: object) -> object:
+    async def counting(commands: object, *, wait: bool) -> object:
         nonlocal commits
         commits += 1
-        return await commit(commands)
+        return await commit(commands, wait=wait)
 
     lane = Lanes(counting)
     outcomes = await asyncio.gather(
@@ -271,7 +271,7 @@ async def test_a_batch_shares_one_transaction_and_a_refusal_does_not_spoil_it(le
 async def test_who_is_answered_and_asks_again_at_once_is_in_the_next_batch() -> None:
     sizes = []
 
-    async def commit(commands: Sequence[Command]) -> list[Outcome]:
+    async def commit(commands: Sequence[Command], *, wait: bool) -> list[Outcome]:
         sizes.append(len(commands))
         await asyncio.sleep(0.01)
         return [Settled(0) for _ in commands]
@@ -330,7 +330,7 @@ async def test_a_caller_of_many_commands_who_goes_away_takes_those_that_have_not
 async def test_a_failed_commit_fails_exactly_its_own_batch() -> None:
     fail = [True, False]
 
-    async def commit(commands: list[Spend]) -> list[LedgerUnavailable]:
+    async def commit(commands: list[Spend], *, wait: bool) -> list[LedgerUnavailable]:
         if fail.pop(0):
             raise LedgerUnavailable("gone")
         return [InsufficientCredits(required=1, available=0, can_buy=False, resets_at=None, ways=[])] * len(commands)
@@ -343,7 +343,7 @@ async def test_a_failed_commit_fails_exactly_its_own_batch() -> None:
 async def test_a_full_queue_refuses_with_overloaded_instead_of_growing() -> None:
     release = asyncio.Event()
 
-    async def commit(commands: list[Spend]) -> list[LedgerUnavailable]:
+    async def commit(commands: list[Spend], *, wait: bool) -> list[LedgerUnavailable]:
         await release.wait()
         return [LedgerUnavailable("released")] * len(commands)
 

@@ -15,6 +15,7 @@ from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS, account_row,
 from tallystick.ledger.postgres_statements import (
     ACCOUNT_TYPES,
     ENTRY_TYPES,
+    FIND_ACCOUNTS,
     ONCE,
     READS,
     batch,
@@ -83,6 +84,8 @@ async def test_the_ledgers_statements_use_indexes_whatever_the_statistics_say(po
         await connection.execute("ANALYZE accounts; ANALYZE entries")
         for statement, values in (
             (READS.lock_accounts, (["alice", "bob"], [1, -1])),
+            (READS.lock_free_accounts, (["alice", "bob"], [1, -1])),
+            (FIND_ACCOUNTS, (["alice", "bob"],)),
             (READS.find_keys, (["alice", "bob"], ["g", "g"])),
             (READS.find_archived, (["alice", "bob"], [1, 1])),
             (READS.find_entries, (["alice", "bob"], [1, 1])),

@@ -7,6 +7,7 @@ taken together, one batch at a time, while that is better for the database.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 from zlib import crc32
 
 from tallystick.domain.commands import Command
@@ -23,13 +24,24 @@ MAX_WAITING = 10_000
 MAX_WAIT_SECONDS = 10.0
 """How long a command waits for its turn at most; then it is refused with `overloaded`, not taken late."""
 
-Commit = Callable[[Sequence[Command]], Awaitable[list[Outcome]]]
+PUT_OFF_AT_MOST = 3
+"""How many times a command goes to the next batch because another process is at work with its account. Then its
+batch waits for that."""
+
+
+class Commit(Protocol):
+    """Decides and writes a batch; see `Store.commit`."""
+
+    def __call__(self, commands: Sequence[Command], *, wait: bool) -> Awaitable[Sequence[Outcome | None]]:
+        """An outcome for each, None for one that has to come again. There is none of those with `wait`."""
+
 
 Spread = Callable[[str], int]
 """Gives an account a number: those of one number, counted round the lanes, share a lane."""
 
-_Waiting = tuple[Command, asyncio.Future[Answer], float]
-"""A command that was taken, what its caller waits for, and since when, by the event loop's clock."""
+_Waiting = tuple[Command, asyncio.Future[Answer], float, int]
+"""A command that was taken, what its caller waits for, since when, by the event loop's clock, and how many times it
+was put off."""
 
 
 def by_hash(account_id: str) -> int:
@@ -78,7 +90,7 @@ class Lanes:
         """Take `command` in. What comes back raises the Refusal, or Unavailable when it was not taken."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        lane = self._spread(command.account_id) % len(self._all)
+        lane = self._lane(command)
         waiting = self._waiting[lane]
         if self._closed:
             answer.set_exception(LedgerUnavailable("The ledger is closed. Nothing was changed."))
@@ -90,7 +102,7 @@ class Lanes:
                 )
             )
         else:
-            waiting.append((command, answer, loop.time()))
+            waiting.append((command, answer, loop.time(), 0))
             if lane not in self._busy:
                 self._begin()
         return answer
@@ -100,6 +112,9 @@ class Lanes:
         self._closed = True
         while self._working:
             await asyncio.wait(self._working)
+
+    def _lane(self, command: Command) -> int:
+        return self._spread(command.account_id) % len(self._all)
 
     def _begin(self) -> None:
         """Begin every batch that can be: of each lane that is not busy, or of all when none is."""
@@ -127,35 +142,44 @@ class Lanes:
         self._begin()
 
     async def _carry_out(self, batch: Sequence[_Waiting]) -> None:
+        wait = any(put_off >= PUT_OFF_AT_MOST for _, _, _, put_off in batch)
         try:
-            outcomes = await self._outcomes([command for command, _, _ in batch])
+            outcomes = await self._outcomes([command for command, _, _, _ in batch], wait)
         except Exception as error:
-            for _, answer, _ in batch:
+            for _, answer, _, _ in batch:
                 if not answer.done():
                     answer.set_exception(error)
             return
-        for (_, answer, _), outcome in zip(batch, outcomes, strict=True):
+        again: list[_Waiting] = []
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            answer = waiting[1]
             if answer.done():
                 continue
-            if isinstance(outcome, Exception):
+            if outcome is None:
+                again.append(waiting)
+            elif isinstance(outcome, Exception):
                 answer.set_exception(outcome)
             else:
                 answer.set_result(outcome)
+        # Before all others of their accounts, and in the order in which they came.
+        for command, answer, asked, put_off in reversed(again):
+            self._waiting[self._lane(command)].appendleft((command, answer, asked, put_off + 1))
 
-    async def _outcomes(self, commands: Sequence[Command]) -> list[Outcome]:
+    async def _outcomes(self, commands: Sequence[Command], wait: bool) -> Sequence[Outcome | None]:
         """What becomes of `commands`. One at which something fails does not take the others of its batch with it.
 
         Which one it is is found by halves. What was written in spite of a failure is a replay then (S7).
         """
         try:
-            return await self._commit(commands)
+            return await self._commit(commands, wait=wait)
         except Unavailable:
             raise
         except Exception as failure:
             if len(commands) == 1:
                 return [failure]
         half = len(commands) // 2
-        return [*await self._outcomes(commands[:half]), *await self._outcomes(commands[half:])]
+        # Were one half's put off, the other's of the same account would come before them.
+        return [*await self._outcomes(commands[:half], True), *await self._outcomes(commands[half:], True)]
 
     def _take(self, lanes: range) -> list[_Waiting]:
         """The next batch, without those whose caller has gone away, or who have waited for too long.
@@ -169,7 +193,7 @@ class Lanes:
         for sharing, waiting in zip(range(len(lanes), 0, -1), shortest_first, strict=True):
             full = len(batch) + (self._max_batch - len(batch)) // sharing
             while waiting and len(batch) < full:
-                command, answer, asked = waiting.popleft()
+                command, answer, asked, put_off = waiting.popleft()
                 if answer.done():
                     continue
                 if asked < since:
@@ -180,5 +204,5 @@ class Lanes:
                         )
                     )
                     continue
-                batch.append((command, answer, asked))
+                batch.append((command, answer, asked, put_off))
         return batch

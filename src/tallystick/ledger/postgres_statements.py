@@ -77,6 +77,7 @@ class Reads:
     """
 
     lock_accounts: str
+    lock_free_accounts: str
     find_keys: str
     find_entries: str
     find_reversals: str
@@ -92,10 +93,14 @@ class Reads:
             for name in ACCOUNT_COLUMNS
             if name != "id"
         )
-        return cls(
-            lock_accounts=f"SELECT accounts.id, {account} FROM unnest($1::text[], $2::bigint[]) AS wanted(id, seq) "
+        lock = (
+            f"SELECT accounts.id, {account} FROM unnest($1::text[], $2::bigint[]) AS wanted(id, seq) "
             f"JOIN accounts ON accounts.id = wanted.id{only('accounts.id')} "
-            'ORDER BY accounts.id COLLATE "C" FOR UPDATE OF accounts',
+            'ORDER BY accounts.id COLLATE "C" FOR UPDATE OF accounts'
+        )
+        return cls(
+            lock_accounts=lock,
+            lock_free_accounts=lock + " SKIP LOCKED",
             find_keys=f"SELECT {entry} FROM unnest($1::text[], $2::text[]) AS wanted(account_id, key) "
             "JOIN entries ON entries.account_id = wanted.account_id AND entries.key = wanted.key"
             + only("entries.account_id"),
@@ -134,6 +139,7 @@ WRITE_ACCOUNTS = (
     f"ON CONFLICT (id) DO UPDATE SET {changes('excluded')}"
 )
 WRITE_ENTRIES = f"INSERT INTO entries ({ENTRY}) SELECT * FROM {_rows(ENTRY_COLUMNS, ENTRY_TYPES)}"
+FIND_ACCOUNTS = f"SELECT {ACCOUNT} FROM accounts WHERE id = ANY($1::text[])"
 FIND_PACKED = "SELECT packed FROM checkpoints WHERE account_id = $1 AND up_to = $2"
 FIND_CHECKPOINT = (
     f"SELECT {', '.join('entries.' + name for name in ENTRY_COLUMNS)} FROM checkpoints "

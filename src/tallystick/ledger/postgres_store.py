@@ -1,11 +1,12 @@
 """The ledger on PostgreSQL: one transaction a batch, a handful of set-based statements, through asyncpg.
 
 A batch that takes no more than its accounts' states is one statement; any other locks, reads, decides and
-writes. Several processes may work on the same database at once: accounts are always locked in id order. Knows
-nothing of rules; it loads what a batch needs, lets `decide_batch` decide, and writes what it says.
+writes. Several processes may work on the same database at once: accounts are always locked in id order, and those
+that another process has locked are left for the next batch. Knows nothing of rules; it loads what a batch needs, lets
+`decide_batch` decide, and writes what it says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -49,6 +50,7 @@ from tallystick.ledger.postgres_shards import Shards, find_shards
 from tallystick.ledger.postgres_statements import (
     ACCOUNT,
     ENTRY,
+    FIND_ACCOUNTS,
     FIND_CHECKPOINT,
     FIND_PACKED,
     FIND_PROOF,
@@ -114,13 +116,18 @@ class PostgresStore:
         # On shards every batch has to be of one lane.
         return self._memory.crowded and self.shards is None
 
-    async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+    async def commit(self, commands: Sequence[Command], *, wait: bool = True) -> Sequence[Outcome | None]:
         try:
-            outcomes = await self._from_memory(commands)
+            try:
+                outcomes = await self._from_memory(commands)
+            except CONNECTION_LOST:
+                outcomes = None
+                # It may have been written, so nothing of it can be left for later any more.
+                wait = True
             if outcomes is not None:
                 return outcomes
             return await self.connections.insist(
-                lambda connection, attempt: self._commit(connection, commands, attempt)
+                lambda connection, attempt: self._commit(connection, commands, attempt, wait or attempt > 0)
             )
         except REFUSED as refused:
             raise does_not_follow(refused) from refused
@@ -197,8 +204,7 @@ class PostgresStore:
     async def _from_memory(self, commands: Sequence[Command]) -> list[Outcome] | None:
         """The short way, without a lock. None when it is not open, or another process was faster."""
         if unknown := self._memory.unknown(commands):
-            query = f"SELECT {ACCOUNT} FROM accounts WHERE id = ANY($1::text[])"
-            rows = await self.connections.read(lambda connection: connection.fetch(query, unknown))
+            rows = await self.connections.read(lambda connection: connection.fetch(FIND_ACCOUNTS, unknown))
             self._memory.remember(map(account_from, rows))
         batch = self._memory.decide(commands, self._clock(), self._catalogue)
         if batch is None:
@@ -215,41 +221,46 @@ class PostgresStore:
         except IN_THE_WAY:
             self._memory.outdated()
             return None
-        except CONNECTION_LOST:
-            return None
         self._memory.confirmed(batch)
         return batch.outcomes
 
-    async def _commit(self, connection: Any, commands: Sequence[Command], attempt: int) -> list[Outcome]:
+    async def _commit(
+        self, connection: Any, commands: Sequence[Command], attempt: int, wait: bool
+    ) -> Sequence[Outcome | None]:
         """Lock, decide, write. Keys are looked up only when it matters: when a command is refused or
         refers to history, or when the first attempt ran into one that is there.
         """
         reads = self._writing.reads
         async with connection.transaction():
-            accounts = await self._lock(connection, account_ids(commands))
+            accounts, busy = await self._lock(connection, account_ids(commands), wait=wait)
+            possible = [command for command in commands if command.account_id not in busy] if busy else commands
             known: dict[Key, Entry] = {}
             history = NO_HISTORY
-            refers = named(commands)
-            looked = bool(attempt or refers or in_archive(commands, accounts.values()))
+            refers = named(possible)
+            looked = bool(attempt or refers or in_archive(possible, accounts.values()))
             if looked:
-                known = await _known(connection, reads, commands, accounts)
+                known = await _known(connection, reads, possible, accounts)
                 history = await _history(connection, reads, refers)
-            batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
+            batch = decide_batch(possible, accounts, known, history, self._clock(), self._catalogue)
             if not looked and any(isinstance(outcome, Exception) for outcome in batch.outcomes):
-                known = await _known(connection, reads, commands, accounts)
-                batch = decide_batch(commands, accounts, known, history, self._clock(), self._catalogue)
+                known = await _known(connection, reads, possible, accounts)
+                batch = decide_batch(possible, accounts, known, history, self._clock(), self._catalogue)
             if batch.entries and all(account.id in accounts for account in batch.accounts):
                 await self._writing.within(connection, *self._rows(batch))
             elif batch.entries:
                 await self._writing.with_new(connection, *self._rows(batch))
-        self._memory.compared(accounts.values())
+        if not busy:
+            self._memory.compared(accounts.values())
         self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
-        return batch.outcomes
+        if not busy:
+            return batch.outcomes
+        outcomes = iter(batch.outcomes)
+        return [None if command.account_id in busy else next(outcomes) for command in commands]
 
     async def _archive(self, connection: Any, command: Archive, going: Sequence[Entry]) -> Outcome:
         id = command.account_id
         async with connection.transaction():
-            accounts = await self._lock(connection, [id])
+            accounts, _ = await self._lock(connection, [id])
             known = await _known(connection, self._writing.reads, [command], accounts)
             batch = decide_batch([command], accounts, known, NO_HISTORY, self._clock(), self._catalogue)
             if batch.entries:
@@ -261,13 +272,29 @@ class PostgresStore:
         self._memory.remember(batch.accounts)
         return batch.outcomes[0]
 
-    async def _lock(self, connection: Any, ids: list[str]) -> dict[str, Account]:
+    async def _lock(
+        self, connection: Any, ids: list[str], *, wait: bool = True
+    ) -> tuple[dict[str, Account], Collection[str]]:
+        """Lock accounts, and read those of which another state is remembered. Returns them, and which exist besides.
+
+        Those are there only without `wait`: some that another process has locked. When it has all, they are waited for.
+        """
+        reads = self._writing.reads
         remembered = [self._memory.get(id) for id in ids]
         numbers = [-1 if account is None else account.seq for account in remembered]
         still = dict(zip(ids, remembered, strict=True))
-        rows = await connection.fetch(self._writing.reads.lock_accounts, ids, numbers)
+        rows = await connection.fetch(reads.lock_accounts if wait else reads.lock_free_accounts, ids, numbers)
         locked = {row[0]: still[row[0]] if row["seq"] is None else account_from(row) for row in rows}
-        return {id: account for id, account in locked.items() if account is not None}
+        accounts = {id: account for id, account in locked.items() if account is not None}
+        if wait or len(accounts) == len(ids):
+            return accounts, ()
+        others = [id for id in ids if id not in accounts]
+        busy = {id for id in others if still[id] is not None}
+        if unknown := [id for id in others if id not in busy]:
+            busy.update(row[0] for row in await connection.fetch(FIND_ACCOUNTS, unknown))
+        if len(busy) == len(ids):
+            return await self._lock(connection, ids)
+        return accounts, busy
 
     def _rows(self, batch: Batch) -> tuple[Rows, Rows]:
         # In id order, as locks are always taken.

@@ -97,7 +97,7 @@ class SqliteStore:
         # Reads what batches need first. They do not wait for what others read, which may be a year of entries.
         self._scout = worker(path, "ledger scout")
 
-    async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+    async def commit(self, commands: Sequence[Command], *, wait: bool = True) -> Sequence[Outcome]:  # noqa: ARG002
         if unknown := self._memory.unknown(commands):
             self._memory.remember(await self._scout.run(lambda connection: accounts_of(connection, unknown)))
         decided = self._memory.decide(commands, self._clock(), self._catalogue)

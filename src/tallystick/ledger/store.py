@@ -55,8 +55,12 @@ class Store(Protocol):
     def crowded(self) -> bool:
         """Whether other processes change the same accounts so often that one batch of all lanes at a time is best."""
 
-    async def commit(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Decide and write `commands` in one transaction; returns an outcome for each, once it is durable."""
+    async def commit(self, commands: Sequence[Command], *, wait: bool = True) -> Sequence[Outcome | None]:
+        """Decide and write `commands` in one transaction; returns an outcome for each, once it is durable.
+
+        Without `wait` commands may be left out, with all others of their accounts, because another process is at work
+        there just now. None stands for what became of them: nothing.
+        """
 
     async def account(self, account_id: str) -> Account | None:
         """The account as it is written, not settled to now."""
