@@ -5,6 +5,7 @@ account's number only goes up and those of its entries are unique: what was deci
 written (S5, S9). The store then reads and decides again.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -37,17 +38,18 @@ class Memory:
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
-        self._accounts: dict[str, Account] = {}
+        self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._rest = self._longest_rest = 0
 
     def remember(self, accounts: Iterable[Account]) -> None:
         """Keep what has just been committed or read; what was kept longest makes room."""
         kept = self._accounts
         for account in accounts:
-            kept.pop(account.id, None)
             kept[account.id] = account
+            kept.move_to_end(account.id)
+        # A dict would look for its first one past all that were taken out before.
         while len(kept) > self._limit:
-            del kept[next(iter(kept))]
+            kept.popitem(last=False)
 
     def get(self, account_id: str) -> Account | None:
         """The account as this process knows it, or None when it is not remembered."""
