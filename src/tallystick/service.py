@@ -35,6 +35,7 @@ from tallystick.domain.explain import Explanation
 from tallystick.domain.periods import require_instant
 from tallystick.holding import Holding
 from tallystick.ledger import Ledger
+from tallystick.ledger.memory import REMEMBERED, require_remembered
 from tallystick.periodically import periodically
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Tallystick:
     `plans` and `packs` are the catalogue; the first plan is where every account starts. What is not
     given of Stripe is read from STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_BASE and BASE_URL.
     Without a Stripe key everything but buying works. Buyers come back to `success_path` (with
-    `session_id`) or `cancel_path` of `base_url`.
+    `session_id`) or `cancel_path` of `base_url`. The ledger remembers `remembered_accounts`, those that were used last,
+    at about a kilobyte each. Raises ConfigurationError, and InvalidInput for what is no such number.
     """
 
     def __init__(
@@ -91,10 +93,12 @@ class Tallystick:
         success_path: str = SUCCESS_PATH,
         cancel_path: str = CANCEL_PATH,
         clock: Clock = system_clock,
+        remembered_accounts: int = REMEMBERED,
     ) -> None:
         self.database_url = database_url
         self.catalogue = Catalogue(plans, packs)
         self.clock = clock
+        self.remembered_accounts = require_remembered(remembered_accounts)
         self.stripe = load_stripe_settings(
             environment(),
             secret_key=stripe_secret_key,
@@ -338,7 +342,13 @@ class _Open:
     @classmethod
     async def start(cls, credits: Tallystick) -> "_Open":
         database = Database.connect(credits.database_url)
-        ledger = await Ledger.open(credits.database_url, credits.catalogue, credits.clock, database.turns)
+        ledger = await Ledger.open(
+            credits.database_url,
+            credits.catalogue,
+            credits.clock,
+            database.turns,
+            remembered=credits.remembered_accounts,
+        )
         stopping = asyncio.Event()
         sweeping = periodically("sweep", ledger.sweep, SWEEP_SECONDS, stopping)
         tasks = [asyncio.create_task(sweeping, name="tallystick sweep")]

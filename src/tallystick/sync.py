@@ -134,14 +134,15 @@ class SyncTallystick:
         plans: Iterable[Plan],
         packs: Iterable[Pack] = (),
         clock: Clock = system_clock,
-        **stripe: Any,
+        **others: Any,
     ) -> None:
-        self._unopened = Tallystick(database_url, plans=plans, packs=packs, clock=clock, **stripe)
+        self._unopened = Tallystick(database_url, plans=plans, packs=packs, clock=clock, **others)
         # By process id. What a process was forked with stays in here untouched: its connections are the parent's.
         self._processes: dict[int, _Process] = {}
         self.database_url = self._unopened.database_url
         self.catalogue = self._unopened.catalogue
         self.clock = self._unopened.clock
+        self.remembered_accounts = self._unopened.remembered_accounts
         self.stripe = self._unopened.stripe
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

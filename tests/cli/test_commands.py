@@ -98,6 +98,8 @@ def test_serve_without_settings_names_all_of_them_and_how_to_get_each(tmp_path: 
         ({"STRIPE_SECRET_KEY": "sk_live_1"}, "BASE_URL: is not set, and customers of a live service"),
         ({"STRIPE_SECRET_KEY": "sk_live_1", "BASE_URL": "http://shop.test"}, "BASE_URL: is not https"),
         ({"STRIPE_SECRET_KEY": "sk_live_1", "STRIPE_API_BASE": "http://127.0.0.1:1"}, "together with a live key"),
+        ({"REMEMBERED_ACCOUNTS": "999"}, "REMEMBERED_ACCOUNTS: '999' is not a number of accounts"),
+        ({"REMEMBERED_ACCOUNTS": "9" * 5_000}, "REMEMBERED_ACCOUNTS: '999"),
         ({"TALLYSTICK_CATALOGUE": "missing.toml"}, "missing.toml cannot be read"),
     ],
 )

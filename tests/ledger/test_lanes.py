@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tallystick.domain.commands import Command, Settle
+from tallystick.domain.errors import Overloaded
 from tallystick.ledger.batch import Outcome, Settled
 from tallystick.ledger.lanes import Lanes
 
@@ -16,8 +17,9 @@ ACCOUNTS = [f"acc{n}" for n in range(12)]
 class Database:
     """Takes a moment for each batch, and keeps what it did, in order. Another process is at work with some accounts."""
 
-    def __init__(self, busy: Callable[[str], bool] = lambda account_id: False) -> None:
+    def __init__(self, busy: Callable[[str], bool] = lambda account_id: False, takes: float = 0.001) -> None:
         self.busy = busy
+        self.takes = takes
         self.waited = 0
         self.under_way: list[set[str]] = []
         self.most = 0
@@ -34,7 +36,7 @@ class Database:
         if busy == accounts:
             busy.clear()
         self.batches.append([command.account_id for command in commands if command.account_id not in busy])
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(self.takes)
         self.under_way.remove(accounts)
         return [None if command.account_id in busy else Settled(len(self.batches)) for command in commands]
 
@@ -42,7 +44,7 @@ class Database:
 @pytest.mark.parametrize("seed", range(20))
 async def test_s9_no_two_batches_under_way_are_about_the_same_account_however_lanes_are_taken(seed: int) -> None:
     chance = random.Random(seed)
-    database = Database(busy=lambda account_id: chance.random() < 0.2)
+    database = Database(busy=lambda account_id: chance.random() < 0.5)
     lanes = Lanes(database.commit, 3, in_one=lambda: chance.random() < 0.5, max_batch=7)
 
     async def call() -> None:
@@ -67,8 +69,31 @@ async def test_s9_what_is_put_off_comes_before_what_is_asked_later_of_its_accoun
     lanes = Lanes(database.commit, max_batch=3)
     asked = [lanes.submit(Settle(account_id=f"acc{n}")) for n in (1, 0, 0, 0, 0, 0, 0, 0, 1)]
     await asyncio.gather(*asked)
-    assert database.batches == [["acc0", "acc0"]] * 3 + [["acc1", "acc0", "acc1"]]
+    # Nobody else waits with it.
+    assert database.batches == [["acc0", "acc0"]] * 3 + [["acc1"], ["acc0"], ["acc1"]]
     assert database.waited == 1
+    await lanes.close()
+
+
+async def test_s9_accounts_that_were_put_off_too_often_are_waited_for_one_at_a_time() -> None:
+    database = Database(busy=lambda account_id: account_id in ("acc1", "acc2"))
+    lanes = Lanes(database.commit, max_batch=5)
+    asked = [lanes.submit(Settle(account_id=f"acc{n}")) for n in (1, 2, 1, 0, 2, 0, 0, 2)]
+    await asyncio.gather(*asked)
+    # The last one came too late to be put off.
+    assert database.batches == [["acc0"], ["acc0"], ["acc0"], ["acc1", "acc1"], ["acc2", "acc2"], ["acc2"]]
+    assert database.waited == 2
+    await lanes.close()
+
+
+async def test_what_was_put_off_is_refused_when_it_has_waited_for_too_long() -> None:
+    database = Database(busy=lambda account_id: account_id == "acc1", takes=0.05)
+    lanes = Lanes(database.commit, max_batch=2, max_wait_seconds=0.07)
+    busy, *others = [lanes.submit(Settle(account_id=f"acc{n}")) for n in (1, 0, 0, 0, 0)]
+    with pytest.raises(Overloaded, match="it was not taken"):
+        await busy
+    await asyncio.gather(*others, return_exceptions=True)
+    assert ["acc1"] not in database.batches
     await lanes.close()
 
 

@@ -93,7 +93,7 @@ async def test_the_ledgers_statements_use_indexes_whatever_the_statistics_say(po
             *(
                 (
                     write_batch(once),
-                    [None if name in once else value for name, value in zip(names, empty, strict=True)],
+                    [*(None if name in once else value for name, value in zip(names, empty, strict=True)), 0],
                 )
                 for once in SUBSETS
             ),

@@ -29,6 +29,7 @@ def serve(host: str) -> None:
         stripe_webhook_secrets=settings.stripe_webhook_secrets,
         stripe_api_base=settings.stripe_api_base,
         base_url=settings.base_url,
+        remembered_accounts=settings.remembered_accounts,
     )
     app = create_app(credits, WebSettings(base_url=settings.base_url, secret_key=settings.secret_key))
     calm_garbage_collection()

@@ -7,6 +7,7 @@ taken together, one batch at a time, while that is better for the database.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
 from typing import Protocol
 from zlib import crc32
 
@@ -25,8 +26,8 @@ MAX_WAIT_SECONDS = 10.0
 """How long a command waits for its turn at most; then it is refused with `overloaded`, not taken late."""
 
 PUT_OFF_AT_MOST = 3
-"""How many times a command goes to the next batch because another process is at work with its account. Then its
-batch waits for that."""
+"""How many times a command goes to the next batch because another process is at work with its account. Then that is
+waited for."""
 
 
 class Commit(Protocol):
@@ -133,16 +134,16 @@ class Lanes:
     async def _work(self, lanes: range) -> None:
         """One batch of these lanes. What waits then is taken as is best by then."""
         try:
-            if batch := self._take(lanes):
-                await self._carry_out(batch)
+            batch, wait = self._take(lanes)
+            if batch:
+                await self._carry_out(batch, wait)
                 # Who was answered and asks again at once is in the next batch.
                 await asyncio.sleep(0)
         finally:
             self._busy.difference_update(lanes)
         self._begin()
 
-    async def _carry_out(self, batch: Sequence[_Waiting]) -> None:
-        wait = any(put_off >= PUT_OFF_AT_MOST for _, _, _, put_off in batch)
+    async def _carry_out(self, batch: Sequence[_Waiting], wait: bool) -> None:
         try:
             outcomes = await self._outcomes([command for command, _, _, _ in batch], wait)
         except Exception as error:
@@ -181,28 +182,55 @@ class Lanes:
         # Were one half's put off, the other's of the same account would come before them.
         return [*await self._outcomes(commands[:half], True), *await self._outcomes(commands[half:], True)]
 
-    def _take(self, lanes: range) -> list[_Waiting]:
-        """The next batch, without those whose caller has gone away, or who have waited for too long.
+    def _take(self, lanes: range) -> tuple[list[_Waiting], bool]:
+        """The next batch, and whether it is one that waits for other processes.
 
         Each of several lanes has its share of it, and what the others leave of theirs. Empty when
         nobody waits any longer.
         """
-        batch: list[_Waiting] = []
         since = asyncio.get_running_loop().time() - self._max_wait
+        for n in lanes:
+            if overdue := self._overdue(self._waiting[n]):
+                return [waiting for waiting in overdue if self._still(waiting, since)], True
+        batch: list[_Waiting] = []
         shortest_first = sorted((self._waiting[n] for n in lanes), key=len)
-        for sharing, waiting in zip(range(len(lanes), 0, -1), shortest_first, strict=True):
+        for sharing, lane in zip(range(len(lanes), 0, -1), shortest_first, strict=True):
             full = len(batch) + (self._max_batch - len(batch)) // sharing
-            while waiting and len(batch) < full:
-                command, answer, asked, put_off = waiting.popleft()
-                if answer.done():
-                    continue
-                if asked < since:
-                    answer.set_exception(
-                        Overloaded(
-                            f"This waited for {self._max_wait:g} seconds without getting its turn, so it was not taken. "
-                            "Nothing was changed. Try again with the same idempotency key."
-                        )
-                    )
-                    continue
-                batch.append((command, answer, asked, put_off))
-        return batch
+            while lane and len(batch) < full:
+                waiting = lane.popleft()
+                if self._still(waiting, since):
+                    batch.append(waiting)
+        return batch, False
+
+    def _still(self, waiting: _Waiting, since: float) -> bool:
+        """Whether its caller still waits, and has not waited for too long, which it is told here."""
+        _, answer, asked, _ = waiting
+        if answer.done():
+            return False
+        if asked >= since:
+            return True
+        answer.set_exception(
+            Overloaded(
+                f"This waited for {self._max_wait:g} seconds without getting its turn, so it was not taken. "
+                "Nothing was changed. Try again with the same idempotency key."
+            )
+        )
+        return False
+
+    def _overdue(self, lane: deque[_Waiting]) -> list[_Waiting]:
+        """Take out what was put off of one account, when some of it was put off as often as can be.
+
+        It is alone, since whoever waits for one account holds up those who need the others that it has locked.
+        """
+        put_off = list(takewhile(_was_put_off, lane))
+        account_id = next((w[0].account_id for w in put_off if w[3] >= PUT_OFF_AT_MOST), None)
+        if account_id is None:
+            return []
+        for _ in put_off:
+            lane.popleft()
+        lane.extendleft(w for w in reversed(put_off) if w[0].account_id != account_id)
+        return [w for w in put_off if w[0].account_id == account_id]
+
+
+def _was_put_off(waiting: _Waiting) -> bool:
+    return waiting[3] > 0

@@ -26,6 +26,7 @@ from tallystick.domain.replay import replay
 from tallystick.domain.settle import settle
 from tallystick.ledger.batch import Receipt, Settled
 from tallystick.ledger.lanes import Lanes, Spread, by_hash
+from tallystick.ledger.memory import REMEMBERED
 from tallystick.ledger.store import FIRST_DUE, Store
 
 SWEEP_PAGE = 200
@@ -61,19 +62,28 @@ class Ledger:
         self._lanes = Lanes(store.commit, store.lanes, spread, lambda: store.crowded)
 
     @classmethod
-    async def open(cls, url: str, catalogue: Catalogue, clock: Clock, turns: Turns | None = None) -> Self:
+    async def open(
+        cls,
+        url: str,
+        catalogue: Catalogue,
+        clock: Clock,
+        turns: Turns | None = None,
+        *,
+        remembered: int = REMEMBERED,
+    ) -> Self:
         """Connect to a database whose schema is current. Raises LedgerUnavailable when it cannot be reached.
 
-        With `turns` it shares SQLite's one writer with others of this process.
+        With `turns` it shares SQLite's one writer with others of this process. So many accounts are `remembered`.
         """
         parsed = parse_url(url)
         if parsed.dialect == "sqlite":
             from tallystick.ledger.sqlite_store import SqliteStore
 
-            return cls(SqliteStore(parsed.native, catalogue, clock, turns=turns), catalogue, clock)
+            file = SqliteStore(parsed.native, catalogue, clock, turns=turns, remembered=remembered)
+            return cls(file, catalogue, clock)
         from tallystick.ledger.postgres_store import PostgresStore
 
-        store = await PostgresStore.open(parsed, catalogue, clock)
+        store = await PostgresStore.open(parsed, catalogue, clock, remembered)
         return cls(store, catalogue, clock, store.spread)
 
     async def close(self) -> None:

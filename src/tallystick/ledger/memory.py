@@ -22,13 +22,30 @@ from tallystick.domain.commands import (
     SetPlan,
     Spend,
 )
+from tallystick.domain.errors import InvalidInput, shown
 from tallystick.ledger.batch import NO_HISTORY, Batch, decide_batch
 
 REMEMBERED = 50_000
-"""How many accounts are remembered at most: those that were written or read last."""
+"""How many accounts are remembered at most, unless it is said otherwise: those that were written or read last. Each
+takes about a kilobyte."""
+
+LEAST_REMEMBERED, MOST_REMEMBERED = 1_000, 100_000_000
+"""Fewer would not be worth it: a batch has 250."""
 
 LONGEST_REST = 64
 """For how many batches memory is left alone, at most, when other processes keep outdating it."""
+
+
+def require_remembered(accounts: object) -> int:
+    """Return how many accounts are to be remembered, or raise InvalidInput for what is no such number."""
+    if type(accounts) is not int or not LEAST_REMEMBERED <= accounts <= MOST_REMEMBERED:
+        raise InvalidInput(
+            f"remembered_accounts must be a whole number from {LEAST_REMEMBERED:,} to {MOST_REMEMBERED:,}, not "
+            f"{shown(accounts)}. Nothing was changed.",
+            name="remembered_accounts",
+        )
+    return accounts
+
 
 _KNOWS_ENOUGH = (Spend, PlaceHold, Capture, Release, ExtendHold, GrantBonus, SetPlan, RenewAllowance)
 
@@ -51,6 +68,10 @@ class Memory:
         while len(kept) > self._limit:
             kept.popitem(last=False)
 
+    def forget(self, account_id: str) -> None:
+        """The account is not there any more."""
+        self._accounts.pop(account_id, None)
+
     def get(self, account_id: str) -> Account | None:
         """The account as this process knows it, or None when it is not remembered."""
         return self._accounts.get(account_id)
@@ -72,7 +93,8 @@ class Memory:
         return self._longest_rest > 1
 
     def outdated(self) -> None:
-        """A batch decided from memory could not be written: another process works on the same accounts.
+        """A batch decided from memory could not be written, or another process has locked some of its accounts: it works
+        on the same ones.
 
         The longer that goes on, the longer the next batches read at once instead of trying in vain.
         """

@@ -30,10 +30,16 @@ _PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin
 # Planned once for each connection: planning costs more than carrying out a small batch.
 _PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan"}
 
+
+class AccountGone(Exception):
+    """What was to be written is about an account whose row is not there any more."""
+
+
 IN_THE_WAY = (
+    AccountGone,
     # Two processes opened the same account, or used the same key, at once: the second one looks again.
     asyncpg.UniqueViolationError,
-    # An account has gone on, and its entries are in the archive already: see `changes`.
+    # An account has gone on, and its entries are in the archive already, or is gone: see `changes` and `write_batch`.
     asyncpg.NotNullViolationError,
     # A migration has changed a column since the statement was prepared; the driver prepares it anew.
     asyncpg.InvalidCachedStatementError,

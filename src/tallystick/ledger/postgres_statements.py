@@ -173,7 +173,7 @@ def batch(accounts: Rows, entries: Rows) -> tuple[str, list[Any]]:
         column[0] if name in once else _column(column, type)
         for column, name, type in zip(values, _NAMES, (*ACCOUNT_TYPES, *ENTRY_TYPES), strict=True)
     ]
-    return write_batch(once), arguments
+    return write_batch(once), [*arguments, len(accounts)]
 
 
 _NAMES = (*ACCOUNT_COLUMNS, *ENTRY_COLUMNS)
@@ -189,8 +189,11 @@ def write_batch(once: frozenset[str]) -> str:
     """The statement that writes a batch in which these columns are given once."""
     accounts = _rows(ACCOUNT_COLUMNS, ACCOUNT_TYPES, once=once)
     entries = _rows(ENTRY_COLUMNS, ENTRY_TYPES, after=len(ACCOUNT_COLUMNS), once=once)
-    # Asking for the count makes it lock the accounts before it writes entries, as every other batch does.
+    # Asking for the count makes it lock the accounts before it writes entries, as every other batch does. Where it is
+    # not that of the accounts, a row has vanished, and entries of no number are refused.
+    complete = f"(SELECT count(*) FROM changed) = ${len(_NAMES) + 1}::bigint"
+    values = ", ".join(f"CASE WHEN {complete} THEN seq END" if name == "seq" else name for name in ENTRY_COLUMNS)
     return (
         f"WITH changed AS (UPDATE accounts SET {changes('new')} FROM {accounts} WHERE accounts.id = new.id RETURNING 1) "
-        f"INSERT INTO entries ({ENTRY}) SELECT * FROM {entries} WHERE (SELECT count(*) FROM changed) >= 0"
+        f"INSERT INTO entries ({ENTRY}) SELECT {values} FROM {entries}"
     )

@@ -44,7 +44,7 @@ from tallystick.ledger.codec import (
 )
 from tallystick.ledger.errors import does_not_follow
 from tallystick.ledger.lanes import Spread, by_hash
-from tallystick.ledger.memory import Memory
+from tallystick.ledger.memory import REMEMBERED, Memory
 from tallystick.ledger.postgres_connections import CONNECTION_LOST, IN_THE_WAY, REFUSED, Connections
 from tallystick.ledger.postgres_shards import Shards, find_shards
 from tallystick.ledger.postgres_statements import (
@@ -77,7 +77,12 @@ class PostgresStore:
     """One PostgreSQL database, through a pool of connections of its own."""
 
     def __init__(
-        self, connections: Connections, catalogue: Catalogue, clock: Clock, shards: Shards | None = None
+        self,
+        connections: Connections,
+        catalogue: Catalogue,
+        clock: Clock,
+        shards: Shards | None = None,
+        remembered: int = REMEMBERED,
     ) -> None:
         """With `shards`, batches have to be of one shard each; see `spread`."""
         self.connections = connections
@@ -85,11 +90,11 @@ class PostgresStore:
         self.lanes = LANES if shards is None else len(shards)
         self._catalogue = catalogue
         self._clock = clock
-        self._memory = Memory()
+        self._memory = Memory(remembered)
         self._writing: Writing = InOneStatement() if shards is None else OnOneShard()
 
     @classmethod
-    async def open(cls, url: DatabaseUrl, catalogue: Catalogue, clock: Clock) -> Self:
+    async def open(cls, url: DatabaseUrl, catalogue: Catalogue, clock: Clock, remembered: int = REMEMBERED) -> Self:
         """Connect, and find out whether the ledger is on shards.
 
         Raises LedgerUnavailable when the database cannot be reached, PlannerSettingsMissing, and
@@ -104,7 +109,7 @@ class PostgresStore:
         if shards is not None:
             await connections.close()
             connections = await Connections.open(url, CONNECTIONS_ON_SHARDS, planned_once=False)
-        return cls(connections, catalogue, clock, shards)
+        return cls(connections, catalogue, clock, shards, remembered)
 
     @property
     def spread(self) -> Spread:
@@ -118,19 +123,29 @@ class PostgresStore:
 
     async def commit(self, commands: Sequence[Command], *, wait: bool = True) -> Sequence[Outcome | None]:
         try:
-            try:
-                outcomes = await self._from_memory(commands)
-            except CONNECTION_LOST:
-                outcomes = None
-                # It may have been written, so nothing of it can be left for later any more.
-                wait = True
-            if outcomes is not None:
-                return outcomes
-            return await self.connections.insist(
-                lambda connection, attempt: self._commit(connection, commands, attempt, wait or attempt > 0)
-            )
+            return await self._carry_out(commands, wait)
         except REFUSED as refused:
             raise does_not_follow(refused) from refused
+
+    async def _carry_out(self, commands: Sequence[Command], wait: bool) -> Sequence[Outcome | None]:
+        try:
+            outcomes = await self._from_memory(commands)
+        except CONNECTION_LOST:
+            # It may have been written, so it cannot be left for later. Perhaps there was a lock that it waited for.
+            outcomes, wait = None, True
+            self._memory.outdated()
+        if outcomes is not None:
+            return outcomes
+
+        async def lock_and_decide(connection: Any, attempt: int) -> Sequence[Outcome | None]:
+            nonlocal wait
+            try:
+                return await self._commit(connection, commands, attempt, wait)
+            except CONNECTION_LOST:
+                wait = True
+                raise
+
+        return await self.connections.insist(lock_and_decide)
 
     async def account(self, account_id: str) -> Account | None:
         query = f"SELECT {ACCOUNT} FROM accounts WHERE id = $1"
@@ -249,7 +264,9 @@ class PostgresStore:
                 await self._writing.within(connection, *self._rows(batch))
             elif batch.entries:
                 await self._writing.with_new(connection, *self._rows(batch))
-        if not busy:
+        if busy:
+            self._memory.outdated()
+        else:
             self._memory.compared(accounts.values())
         self._memory.remember((accounts | {account.id: account for account in batch.accounts}).values())
         if not busy:
@@ -286,9 +303,12 @@ class PostgresStore:
         rows = await connection.fetch(reads.lock_accounts if wait else reads.lock_free_accounts, ids, numbers)
         locked = {row[0]: still[row[0]] if row["seq"] is None else account_from(row) for row in rows}
         accounts = {id: account for id, account in locked.items() if account is not None}
-        if wait or len(accounts) == len(ids):
-            return accounts, ()
         others = [id for id in ids if id not in accounts]
+        if wait:
+            for id in others:
+                self._memory.forget(id)
+        if wait or not others:
+            return accounts, ()
         busy = {id for id in others if still[id] is not None}
         if unknown := [id for id in others if id not in busy]:
             busy.update(row[0] for row in await connection.fetch(FIND_ACCOUNTS, unknown))

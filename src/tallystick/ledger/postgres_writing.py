@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS
+from tallystick.ledger.postgres_connections import AccountGone
 from tallystick.ledger.postgres_statements import (
     ACCOUNT,
     ACCOUNT_TYPES,
@@ -95,7 +96,8 @@ class OnOneShard:
             await self.within(connection, accounts, entries)
 
     async def within(self, connection: Any, accounts: Rows, entries: Rows) -> None:
-        await connection.execute(UPDATE_ACCOUNTS, *zip(*accounts, strict=True))
+        if await connection.execute(UPDATE_ACCOUNTS, *zip(*accounts, strict=True)) != f"UPDATE {len(accounts)}":
+            raise AccountGone
         await connection.execute(INSERT_ENTRIES, *zip(*entries, strict=True))
 
     async def with_new(self, connection: Any, accounts: Rows, entries: Rows) -> None:

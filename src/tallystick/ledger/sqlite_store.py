@@ -39,7 +39,7 @@ from tallystick.ledger.codec import (
     proof_text,
 )
 from tallystick.ledger.errors import does_not_follow
-from tallystick.ledger.memory import Memory
+from tallystick.ledger.memory import REMEMBERED, Memory
 from tallystick.ledger.sqlite_archive import find_archived, find_checkpoint, take_out
 from tallystick.ledger.sqlite_rows import (
     AT_ONCE,
@@ -86,10 +86,11 @@ class SqliteStore:
         clock: Clock,
         worker: Callable[[str, str], "Worker"] | None = None,
         turns: Turns | None = None,
+        remembered: int = REMEMBERED,
     ) -> None:
         self._catalogue = catalogue
         self._clock = clock
-        self._memory = Memory()
+        self._memory = Memory(remembered)
         worker = worker or _Thread
         self._turns = turns or Turns()
         self._writer = worker(path, "ledger writer")
