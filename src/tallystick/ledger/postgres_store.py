@@ -303,11 +303,12 @@ class PostgresStore:
         rows = await connection.fetch(reads.lock_accounts if wait else reads.lock_free_accounts, ids, numbers)
         locked = {row[0]: still[row[0]] if row["seq"] is None else account_from(row) for row in rows}
         accounts = {id: account for id, account in locked.items() if account is not None}
+        if len(accounts) == len(ids):
+            return accounts, ()
         others = [id for id in ids if id not in accounts]
         if wait:
             for id in others:
                 self._memory.forget(id)
-        if wait or not others:
             return accounts, ()
         busy = {id for id in others if still[id] is not None}
         if unknown := [id for id in others if id not in busy]:
