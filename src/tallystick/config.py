@@ -154,11 +154,24 @@ def _database_url(env: Mapping[str, str], problems: list[Problem]) -> str:
 
 
 def _port(env: Mapping[str, str], problems: list[Problem]) -> int:
-    text = env.get("PORT") or "8000"
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65535:
-        return int(text)
-    _note(problems, "PORT", f"{text!r} is not a port.")
-    return 8000
+    return _number(env, "PORT", 8000, (1, 65535), "a port", problems)
+
+
+def _number(
+    env: Mapping[str, str],
+    name: str,
+    default: int,
+    bounds: tuple[int, int],
+    what: str,
+    problems: list[Problem],
+) -> int:
+    """The whole number from the first to the second of `bounds` that a setting is."""
+    text = env.get(name) or str(default)
+    # Python does not read thousands of digits.
+    if text.isascii() and text.isdigit() and len(text.lstrip("0")) < 10 and bounds[0] <= int(text[-9:]) <= bounds[1]:
+        return int(text[-9:])
+    _note(problems, name, f"{text[:40]!r} is not {what}.")
+    return default
 
 
 def _stripe_key(env: Mapping[str, str], problems: list[Problem]) -> str:
@@ -211,19 +224,15 @@ def _base_url(env: Mapping[str, str], key: str, port: int, problems: list[Proble
 
 
 def _events_kept_days(env: Mapping[str, str], problems: list[Problem]) -> int:
-    text = env.get("STRIPE_EVENTS_KEPT_DAYS") or str(EVENTS_KEPT_DAYS)
-    if text.isascii() and text.isdigit() and LEAST_EVENTS_KEPT_DAYS <= int(text[:9]) <= 3650:
-        return int(text)
-    _note(problems, "STRIPE_EVENTS_KEPT_DAYS", f"{text[:40]!r} is not a number of days that events can be kept.")
-    return EVENTS_KEPT_DAYS
+    bounds = (LEAST_EVENTS_KEPT_DAYS, 3650)
+    what = "a number of days that events can be kept"
+    return _number(env, "STRIPE_EVENTS_KEPT_DAYS", EVENTS_KEPT_DAYS, bounds, what, problems)
 
 
 def _remembered_accounts(env: Mapping[str, str], problems: list[Problem]) -> int:
-    text = env.get("REMEMBERED_ACCOUNTS") or str(REMEMBERED)
-    if text.isascii() and text.isdigit() and len(text) < 10 and LEAST_REMEMBERED <= int(text) <= MOST_REMEMBERED:
-        return int(text)
-    _note(problems, "REMEMBERED_ACCOUNTS", f"{text[:40]!r} is not a number of accounts that can be remembered.")
-    return REMEMBERED
+    bounds = (LEAST_REMEMBERED, MOST_REMEMBERED)
+    what = "a number of accounts that can be remembered"
+    return _number(env, "REMEMBERED_ACCOUNTS", REMEMBERED, bounds, what, problems)
 
 
 def _secret_key(env: Mapping[str, str], problems: list[Problem]) -> str:
