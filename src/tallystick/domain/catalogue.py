@@ -180,7 +180,10 @@ class Catalogue:
 
     def plan(self, name: str) -> Plan | None:
         """The plan of that name, or None."""
-        return next((plan for plan in self.plans if plan.name == name), None)
+        for plan in self.plans:
+            if plan.name == name:
+                return plan
+        return None
 
     def pack(self, id: str) -> Pack | None:
         """The pack of that id, or None."""

@@ -194,9 +194,9 @@ def replace_allowance(account: Account, *, at: datetime, now: datetime) -> tuple
 def _goes_on(account: Account, allowance: Allowance, catalogue: Catalogue) -> Plan | None:
     """The plan whose next allowance opens at the end of this one without another invoice."""
     plan = catalogue.plan(account.plan)
-    return (
-        plan if plan is not None and (plan.renews_by_itself or allowance.is_paid_at(allowance.period.end)) else None
-    )
+    if plan is None or not (plan.renews_by_itself or allowance.is_paid_at(allowance.period.end)):
+        return None
+    return plan
 
 
 def _one(written: tuple[Account, Entry]) -> tuple[Account, tuple[Entry, ...]]:

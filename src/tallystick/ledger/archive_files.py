@@ -56,17 +56,13 @@ class Line:
     def entry(self) -> Entry:
         """The entry it says."""
         values = json.loads(self.text)
-        values["effective_at"], values["recorded_at"] = (
-            datetime.fromisoformat(values[name]) for name in ("effective_at", "recorded_at")
-        )
-        return entry_from([*(values[name] for name in ENTRY_COLUMNS[:-1]), json.dumps(values["detail"])])
+        row = [*(values[name] for name in ENTRY_COLUMNS[:-1]), json.dumps(values["detail"])]
+        return entry_from(row, datetime.fromisoformat)
 
 
 def line_of(entry: Entry) -> Line:
     """An entry as it stands in the archive."""
-    values: dict[str, Any] = dict(zip(ENTRY_COLUMNS, entry_row(entry), strict=True))
-    for name in ("effective_at", "recorded_at"):
-        values[name] = values[name].isoformat()
+    values: dict[str, Any] = dict(zip(ENTRY_COLUMNS, entry_row(entry, datetime.isoformat), strict=True))
     values["detail"] = json.loads(values["detail"])
     return Line(entry.account_id, entry.seq, json.dumps(values, separators=(",", ":")).encode())
 

@@ -4,7 +4,7 @@ Both stores share it, so that a ledger means the same on either database.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
@@ -81,10 +81,8 @@ def account_row(account: Account, due_at: datetime | None) -> tuple[Any, ...]:
 
 def state_text(account: Account) -> str:
     """What an account's row says beyond its numbers: allowance, grants, holds and debts."""
-    state = (
-        f'{{"a":{_allowance(account.allowance)},"g":{_list(map(_grant, account.grants))},'
-        f'"s":{_list([f"[{_grant(s.grant)},{_allowance(s.allowance)}]" for s in account.scheduled])}'
-    )
+    scheduled = [f"[{_grant(s.grant)},{_allowance(s.allowance)}]" for s in account.scheduled]
+    state = f'{{"a":{_allowance(account.allowance)},"g":{_list(map(_grant, account.grants))},"s":{_list(scheduled)}'
     if account.holds:
         holds = [f"[{h.id},{_lots(h.lots)},{_micros(h.expires_at)},{quoted(h.operation)}]" for h in account.holds]
         state += f',"h":{_list(holds)}'
@@ -158,18 +156,20 @@ def key_digest(key: str) -> int:
 
 def pack(entries: Iterable[Entry]) -> bytes:
     """Entries of one account as a few bytes each."""
-    rows = [(*row[:8], _micros(row[8]), _micros(row[9]), *row[10:]) for row in map(entry_row, entries)]
-    return compress(json.dumps(rows).encode(), 9)
+    return compress(json.dumps([entry_row(entry, _micros) for entry in entries]).encode(), 9)
 
 
 def unpack(packed: bytes) -> list[Entry]:
     """The entries of `pack`."""
-    rows = json.loads(decompress(packed))
-    return [entry_from((*row[:8], _instant(row[8]), _instant(row[9]), *row[10:])) for row in rows]
+    return [entry_from(row, _instant) for row in json.loads(decompress(packed))]
 
 
-def entry_row(entry: Entry) -> tuple[Any, ...]:
-    """The values of ENTRY_COLUMNS."""
+def _as_it_is(instant: datetime) -> datetime:
+    return instant
+
+
+def entry_row(entry: Entry, written: Callable[[datetime], Any] = _as_it_is) -> tuple[Any, ...]:
+    """The values of ENTRY_COLUMNS, its instants as `written` makes them."""
     detail = []
     if entry.lots:
         detail.append(f'"lots":{_lots(entry.lots)}')
@@ -206,8 +206,8 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         entry.bonus,
         entry.held,
         entry.debt,
-        entry.effective_at,
-        entry.recorded_at,
+        written(entry.effective_at),
+        written(entry.recorded_at),
         entry.key,
         entry.request,
         entry.reverses,
@@ -215,23 +215,18 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
     )
 
 
-def entry_from(row: Any) -> Entry:
-    """The entry of a row that has ENTRY_COLUMNS in their order, its instants as datetimes.
+def entry_from(row: Any, read: Callable[[Any], datetime] = _as_it_is) -> Entry:
+    """The entry of a row that has ENTRY_COLUMNS in their order, whose instants `read` understands.
 
     Raises LedgerMismatch when it cannot be read.
     """
     try:
-        return _entry(row)
+        return _entry(row, read)
     except _DAMAGED as error:
-        raise unreadable_entry(row, error) from error
+        raise LedgerMismatch(f"Account {row[0]}, entry {row[1]}: it cannot be read ({error!r:.120}).") from error
 
 
-def unreadable_entry(row: Any, error: Exception) -> LedgerMismatch:
-    """What is told of a row that has ENTRY_COLUMNS in their order and says something that was never written."""
-    return LedgerMismatch(f"Account {row[0]}, entry {row[1]}: it cannot be read ({error!r:.120}).")
-
-
-def _entry(row: Any) -> Entry:
+def _entry(row: Any, read: Callable[[Any], datetime]) -> Entry:
     (
         account_id,
         seq,
@@ -262,8 +257,8 @@ def _entry(row: Any) -> Entry:
         bonus=bonus,
         held=held,
         debt=debt,
-        effective_at=effective_at,
-        recorded_at=recorded_at,
+        effective_at=read(effective_at),
+        recorded_at=read(recorded_at),
         key=key,
         request=request,
         lots=_to_lots(detail.get("lots", ())),

@@ -20,7 +20,6 @@ from tallystick.ledger.codec import (
     entry_from,
     entry_row,
     state_text,
-    unreadable_entry,
 )
 
 _ACCOUNT = ", ".join(ACCOUNT_COLUMNS)
@@ -70,7 +69,7 @@ def account_of(connection: sqlite3.Connection, account_id: str) -> Account | Non
 def entries_where(connection: sqlite3.Connection, where: str, values: tuple[Any, ...]) -> list[Entry]:
     """The entries of a condition, which may go on with an order and a limit."""
     rows = connection.execute(f"SELECT {ENTRY} FROM entries WHERE {where}", values)
-    return [entry_from(with_instants(row)) for row in rows]
+    return [read_entry(row) for row in rows]
 
 
 def prepare_writing(connection: sqlite3.Connection) -> None:
@@ -124,36 +123,17 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-_EFFECTIVE = ENTRY_COLUMNS.index("effective_at")
-
-
 def written_row(entry: Entry, account: Account | None, due_at: datetime | None) -> tuple[Any, ...]:
     """What `write_rows` takes: an entry, and if it is the last one of its account also the `account` after it.
 
     `due_at` is when time alone changes that account next.
     """
-    row = entry_row(entry)
-    return (
-        *row[:_EFFECTIVE],
-        instant_text(entry.effective_at),
-        instant_text(entry.recorded_at),
-        *row[_EFFECTIVE + 2 :],
-        *(
-            (None, None, None)
-            if account is None
-            else (account.plan, due_at and instant_text(due_at), state_text(account))
-        ),
-    )
+    row = entry_row(entry, instant_text)
+    if account is None:
+        return (*row, None, None, None)
+    return (*row, account.plan, due_at and instant_text(due_at), state_text(account))
 
 
-def with_instants(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values of ENTRY_COLUMNS as they were written, with instants as datetimes.
-
-    Raises LedgerMismatch when these cannot be read.
-    """
-    effective, recorded = row[_EFFECTIVE : _EFFECTIVE + 2]
-    try:
-        instants = (datetime.fromisoformat(effective), datetime.fromisoformat(recorded))
-    except (ValueError, TypeError) as error:
-        raise unreadable_entry(row, error) from error
-    return (*row[:_EFFECTIVE], *instants, *row[_EFFECTIVE + 2 :])
+def read_entry(row: tuple[Any, ...]) -> Entry:
+    """The entry of a row that has ENTRY_COLUMNS in their order. Raises LedgerMismatch when it cannot be read."""
+    return entry_from(row, datetime.fromisoformat)

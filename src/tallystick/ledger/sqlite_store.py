@@ -33,11 +33,7 @@ from tallystick.ledger.batch import (
     named,
     origins,
 )
-from tallystick.ledger.codec import (
-    account_from_proof,
-    entry_from,
-    proof_text,
-)
+from tallystick.ledger.codec import account_from_proof, proof_text
 from tallystick.ledger.errors import does_not_follow
 from tallystick.ledger.memory import REMEMBERED, Memory
 from tallystick.ledger.sqlite_archive import find_archived, find_checkpoint, take_out
@@ -51,8 +47,8 @@ from tallystick.ledger.sqlite_rows import (
     first_column,
     instant_text,
     prepare_writing,
+    read_entry,
     transaction,
-    with_instants,
     write_rows,
     written_row,
 )
@@ -340,5 +336,5 @@ def _prove(connection: sqlite3.Connection, account_id: str, only_new: bool) -> P
             f"SELECT {ENTRY} FROM entries WHERE account_id = ? AND seq > ? ORDER BY seq", (account_id, before)
         )
         for row in rows:
-            replaying.step(entry_from(with_instants(row)))
+            replaying.step(read_entry(row))
         return Proof(account, replaying.account, replaying.account.seq - before)
