@@ -101,9 +101,12 @@ def write_rows(connection: sqlite3.Connection, rows: Rows) -> None:
 
 
 def _room_for(rows: int) -> int:
-    """How many rows the statement has that takes so many: few different ones have to be prepared."""
-    size = 1 << (rows - 1).bit_length()
-    return size * 3 // 4 if rows <= size * 3 // 4 else size
+    """How many rows the statement has that takes so many: an eighth more than asked for at most.
+
+    Every row costs, also one that says nothing, and every size is a statement of its own, which has to be prepared.
+    """
+    step = max(1, (1 << (rows - 1).bit_length()) // 16)
+    return -(-rows // step) * step
 
 
 @lru_cache
