@@ -58,6 +58,7 @@ ENTRY_COLUMNS = (
 )
 # What reading raises where a row says something that was never written.
 _DAMAGED = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+_ENTRY_KINDS = {kind.value: kind for kind in EntryKind}
 _GRANT_KINDS = {kind.value: kind for kind in GrantKind}
 _parse = json.JSONDecoder().raw_decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -248,33 +249,34 @@ def _entry(row: Any, read: Callable[[Any], datetime]) -> Entry:
     until = detail.get("hold_until")
     clawback = detail.get("clawback")
     checkpoint = detail.get("checkpoint")
+    # In the order of the fields: half as dear as by their names, and a proof reads millions.
     return Entry(
-        account_id=account_id,
-        seq=seq,
-        kind=EntryKind(kind),
-        amount=amount,
-        monthly=monthly,
-        bonus=bonus,
-        held=held,
-        debt=debt,
-        effective_at=read(effective_at),
-        recorded_at=read(recorded_at),
-        key=key,
-        request=request,
-        lots=_to_lots(detail.get("lots", ())),
-        grant=None if grant is None else _to_grant(grant),
-        plan=detail.get("plan"),
-        allowance=_to_allowance(detail.get("allowance")),
-        reason=detail.get("reason", ""),
-        reference=detail.get("reference"),
-        hold=detail.get("hold"),
-        hold_until=None if until is None else _instant(until),
-        reverses=reverses,
-        reopened=tuple(_to_grant(grant) for grant in detail.get("reopened", ())),
-        lapsed=_to_lots(detail.get("lapsed", ())),
-        clawback=None if clawback is None else _to_clawback(clawback),
-        owed=detail.get("owed", 0),
-        checkpoint=None if checkpoint is None else _to_checkpoint(checkpoint),
+        account_id,
+        seq,
+        _ENTRY_KINDS[kind],
+        amount,
+        monthly,
+        bonus,
+        held,
+        debt,
+        read(effective_at),
+        read(recorded_at),
+        key,
+        request,
+        _to_lots(detail.get("lots", ())),
+        None if grant is None else _to_grant(grant),
+        detail.get("plan"),
+        _to_allowance(detail.get("allowance")),
+        detail.get("reason", ""),
+        detail.get("reference"),
+        detail.get("hold"),
+        None if until is None else _instant(until),
+        reverses,
+        tuple([_to_grant(grant) for grant in detail.get("reopened", ())]),
+        _to_lots(detail.get("lapsed", ())),
+        None if clawback is None else _to_clawback(clawback),
+        detail.get("owed", 0),
+        None if checkpoint is None else _to_checkpoint(checkpoint),
     )
 
 
@@ -298,7 +300,7 @@ def _lots(lots: tuple[Lot, ...]) -> str:
 
 
 def _to_lots(values: Iterable[Any]) -> tuple[Lot, ...]:
-    return tuple(Lot(id, _GRANT_KINDS[kind], amount) for id, kind, amount in values)
+    return tuple([Lot(id, _GRANT_KINDS[kind], amount) for id, kind, amount in values])
 
 
 def _grant(grant: Grant) -> str:
