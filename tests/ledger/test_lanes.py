@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tallystick.domain.commands import Command, Settle
-from tallystick.domain.errors import Overloaded
+from tallystick.domain.errors import LedgerUnavailable, Overloaded
 from tallystick.ledger.batch import Outcome, Settled
 from tallystick.ledger.lanes import Lanes
 
@@ -150,6 +150,57 @@ async def test_one_batch_of_all_lanes_is_under_way_at_a_time_when_that_is_better
     assert database.most == 1
     assert [batch.count("acc1") for batch in database.batches] == [5, 3, 0, 0, 0]
     assert [len(batch) for batch in database.batches] == [10, 10, 10, 10, 8]
+
+
+async def test_callers_who_ask_again_at_once_are_divided_evenly_over_the_lanes_whatever_their_accounts_are_called() -> (
+    None
+):
+    database = Database()
+    lanes = Lanes(database.commit, 2)
+    todo = iter(range(2_000))
+
+    async def call(account: str) -> None:
+        for _ in todo:
+            await lanes.submit(Settle(account_id=account))
+
+    await asyncio.gather(*(call(f"acc{n}") for n in range(100)))
+    usual = database.batches[10:-10]
+    assert len(usual) > 10
+    assert all(40 <= len(batch) <= 60 for batch in usual)
+    await lanes.close()
+
+
+async def test_whatever_became_of_a_command_it_leaves_its_lane() -> None:
+    told = " ".join([await _rough_life(seed) for seed in range(10)])
+    for became in ("Settled", "Cancelled", "gone", "ZeroDivision", "waiting already", "its turn", "is closed"):
+        assert became in told
+
+
+async def _rough_life(seed: int) -> str:
+    """What became of many commands to lanes, in which nobody is left at the end."""
+    chance = random.Random(seed)
+    database = Database(busy=lambda account_id: chance.random() < 0.3, takes=0.005)
+
+    async def commit(commands: Sequence[Command], *, wait: bool) -> list[Outcome | None]:
+        if chance.random() < 0.1:
+            raise LedgerUnavailable("gone")
+        if any(command.account_id == "acc0" for command in commands):
+            raise ZeroDivisionError
+        return await database.commit(commands, wait=wait)
+
+    lanes = Lanes(commit, 2, max_batch=5, max_waiting=20, max_wait_seconds=0.01)
+    asked = []
+    for _ in range(300):
+        asked.append(lanes.submit(Settle(account_id=chance.choice(ACCOUNTS))))
+        if chance.random() < 0.1:
+            chance.choice(asked).cancel()
+        if chance.random() < 0.1:
+            await asyncio.sleep(0.002)
+    await lanes.close()
+    asked.append(lanes.submit(Settle(account_id="acc1")))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert (lanes._places._accounts, lanes._places._taken) == ({}, [0, 0])
+    return repr(answers)
 
 
 async def test_lanes_that_are_closed_first_finish_what_they_took() -> None:

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import takewhile
 from typing import Protocol
-from zlib import crc32
 
 from tallystick.domain.commands import Command
 from tallystick.domain.errors import LedgerUnavailable, Overloaded, Unavailable
 from tallystick.ledger.batch import Answer, Outcome
+from tallystick.ledger.places import Places, Spread
 
 MAX_BATCH = 250
 """The most commands in one transaction: enough to pay for a commit, few enough that one is written while the next
@@ -37,17 +37,9 @@ class Commit(Protocol):
         """An outcome for each, None for one that has to come again. There is none of those with `wait`."""
 
 
-Spread = Callable[[str], int]
-"""Gives an account a number: those of one number, counted round the lanes, share a lane."""
-
 _Waiting = tuple[Command, asyncio.Future[Answer], float, int]
 """A command that was taken, what its caller waits for, since when, by the event loop's clock, and how many times it
 was put off."""
-
-
-def by_hash(account_id: str) -> int:
-    """Spread accounts evenly, the same in every process."""
-    return crc32(account_id.encode())
 
 
 def never() -> bool:
@@ -59,23 +51,26 @@ class Lanes:
     """Queues of commands, each with one batch under way at a time, so that a slow one does not hold up all, or all
     with one together.
 
-    All commands of an account are in one lane, so no two batches that are under way are about the same account.
+    All commands of an account that wait or are under way are in one lane, so no two batches are about the same account.
     """
 
     def __init__(
         self,
         commit: Commit,
         count: int = 1,
-        spread: Spread = by_hash,
+        spread: Spread | None = None,
         in_one: Callable[[], bool] = never,
         *,
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
-        """`in_one` says whether, just now, one batch of all lanes at a time is better than one of each."""
+        """Accounts go where there is least to do, or where a `spread` says.
+
+        `in_one` says whether, just now, one batch of all lanes at a time is better than one of each.
+        """
         self._commit = commit
-        self._spread = spread
+        self._places = Places(count, spread)
         self._in_one = in_one if count > 1 else never
         self._max_batch = max_batch
         self._max_waiting = max_waiting
@@ -91,7 +86,7 @@ class Lanes:
         """Take `command` in. What comes back raises the Refusal, or Unavailable when it was not taken."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        lane = self._lane(command)
+        lane = self._places.lane_of(command.account_id)
         waiting = self._waiting[lane]
         if self._closed:
             answer.set_exception(LedgerUnavailable("The ledger is closed. Nothing was changed."))
@@ -103,6 +98,7 @@ class Lanes:
                 )
             )
         else:
+            self._places.take(command.account_id, lane)
             waiting.append((command, answer, loop.time(), 0))
             if lane not in self._busy:
                 self._begin()
@@ -113,9 +109,6 @@ class Lanes:
         self._closed = True
         while self._working:
             await asyncio.wait(self._working)
-
-    def _lane(self, command: Command) -> int:
-        return self._spread(command.account_id) % len(self._all)
 
     def _begin(self) -> None:
         """Begin every batch that can be: of each lane that is not busy, or of all when none is."""
@@ -147,24 +140,23 @@ class Lanes:
         try:
             outcomes = await self._outcomes([command for command, _, _, _ in batch], wait)
         except Exception as error:
-            for _, answer, _, _ in batch:
-                if not answer.done():
-                    answer.set_exception(error)
-            return
+            outcomes = [error] * len(batch)
         again: list[_Waiting] = []
         for waiting, outcome in zip(batch, outcomes, strict=True):
-            answer = waiting[1]
-            if answer.done():
-                continue
-            if outcome is None:
+            command, answer, _, _ = waiting
+            if outcome is None and not answer.done():
                 again.append(waiting)
-            elif isinstance(outcome, Exception):
+                continue
+            self._places.leave(command.account_id)
+            if answer.done() or outcome is None:
+                continue
+            if isinstance(outcome, Exception):
                 answer.set_exception(outcome)
             else:
                 answer.set_result(outcome)
         # Before all others of their accounts, and in the order in which they came.
         for command, answer, asked, put_off in reversed(again):
-            self._waiting[self._lane(command)].appendleft((command, answer, asked, put_off + 1))
+            self._waiting[self._places.lane_of(command.account_id)].appendleft((command, answer, asked, put_off + 1))
 
     async def _outcomes(self, commands: Sequence[Command], wait: bool) -> Sequence[Outcome | None]:
         """What becomes of `commands`. One at which something fails does not take the others of its batch with it.
@@ -203,12 +195,13 @@ class Lanes:
         return batch, False
 
     def _still(self, waiting: _Waiting, since: float) -> bool:
-        """Whether its caller still waits, and has not waited for too long, which it is told here."""
-        _, answer, asked, _ = waiting
+        """Whether its caller still waits, and has not waited for too long, which it is told here. Otherwise it leaves."""
+        command, answer, asked, _ = waiting
+        if not answer.done() and asked >= since:
+            return True
+        self._places.leave(command.account_id)
         if answer.done():
             return False
-        if asked >= since:
-            return True
         answer.set_exception(
             Overloaded(
                 f"This waited for {self._max_wait:g} seconds without getting its turn, so it was not taken. "

@@ -25,8 +25,9 @@ from tallystick.domain.record import blank
 from tallystick.domain.replay import replay
 from tallystick.domain.settle import settle
 from tallystick.ledger.batch import Receipt, Settled
-from tallystick.ledger.lanes import Lanes, Spread, by_hash
+from tallystick.ledger.lanes import Lanes
 from tallystick.ledger.memory import REMEMBERED
+from tallystick.ledger.places import Spread
 from tallystick.ledger.store import FIRST_DUE, Store
 
 SWEEP_PAGE = 200
@@ -54,8 +55,8 @@ class BalancesArchived(EntryArchived):
 class Ledger:
     """Accounts and their entries in one database. Belongs to the event loop that opened it."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, clock: Clock, spread: Spread = by_hash) -> None:
-        """`spread` says which accounts' commands may be in one batch."""
+    def __init__(self, store: Store, catalogue: Catalogue, clock: Clock, spread: Spread | None = None) -> None:
+        """`spread` says which accounts' commands may be in one batch, when not all may."""
         self.store = store
         self._catalogue = catalogue
         self._clock = clock

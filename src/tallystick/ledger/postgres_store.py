@@ -43,8 +43,8 @@ from tallystick.ledger.codec import (
     proof_text,
 )
 from tallystick.ledger.errors import does_not_follow
-from tallystick.ledger.lanes import Spread, by_hash
 from tallystick.ledger.memory import REMEMBERED, Memory
+from tallystick.ledger.places import Spread
 from tallystick.ledger.postgres_connections import CONNECTION_LOST, IN_THE_WAY, REFUSED, Connections
 from tallystick.ledger.postgres_shards import Shards, find_shards
 from tallystick.ledger.postgres_statements import (
@@ -112,9 +112,9 @@ class PostgresStore:
         return cls(connections, catalogue, clock, shards, remembered)
 
     @property
-    def spread(self) -> Spread:
-        """Which lane an account's commands belong to: on shards, that of its shard."""
-        return by_hash if self.shards is None else self.shards.of
+    def spread(self) -> Spread | None:
+        """Which lane an account's commands belong to: on shards that of its shard, otherwise any."""
+        return None if self.shards is None else self.shards.of
 
     @property
     def crowded(self) -> bool:
