@@ -431,6 +431,11 @@ async def test_verify_finds_what_was_changed_in_the_archive(
         whole.replace(b'"reason":"old"', b'"reason":"new"', 1)
     )
     assert "Account a, entry 3: amount is -2" in await differences(whole.replace(b'"amount":-1', b'"amount":-2', 1))
+    for name in (b"kind", b"effective_at", b"detail"):
+        told = await differences(whole.replace(b'"' + name + b'":', b'"unknown":', 1))
+        assert "Account a, entry 1: it cannot be read" in told
+    assert "Account a, entry 1: monthly is None" in await differences(whole.replace(b'"monthly"', b'"unknown"', 1))
+    assert "'nothing' is not a valid EntryKind" in await differences(whole.replace(b'"spent"', b'"nothing"', 1))
     assert "Account a: the archive has no entry 11." in await differences(b"".join([*lines[:10], *lines[11:]]))
     assert "Account b: the archive has no entry 60." in await differences(b"".join(lines[:-3]))
     assert "Account 0 is in the archive and not in the database." in await differences(

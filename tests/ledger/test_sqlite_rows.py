@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,9 +41,10 @@ SIZES = (
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> sqlite3.Connection:
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     asyncio.run(upgrade(f"sqlite:///{tmp_path}/ledger.db"))
-    return connect(f"{tmp_path}/ledger.db")
+    with closing(connect(f"{tmp_path}/ledger.db")) as connection:
+        yield connection
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -54,9 +54,9 @@ class Line:
     text: bytes
 
     def entry(self) -> Entry:
-        """The entry it says."""
+        """The entry it says. Raises LedgerMismatch when it says none."""
         values = json.loads(self.text)
-        row = [*(values[name] for name in ENTRY_COLUMNS[:-1]), json.dumps(values["detail"])]
+        row = [*(values.get(name) for name in ENTRY_COLUMNS[:-1]), json.dumps(values.get("detail"))]
         return entry_from(row, datetime.fromisoformat)
 
 

@@ -253,7 +253,7 @@ def _entry(row: Any, read: Callable[[Any], datetime]) -> Entry:
     return Entry(
         account_id,
         seq,
-        _ENTRY_KINDS[kind],
+        _ENTRY_KINDS.get(kind) or EntryKind(kind),
         amount,
         monthly,
         bonus,
