@@ -20,6 +20,7 @@ from bench.house import (
     postgresql,
     postmaster_of,
     processor_seconds,
+    quiet,
     spends_per_second,
 )
 from bench.needs import require_all
@@ -125,6 +126,7 @@ class Bench:
 
     async def sqlite(self) -> None:
         """Against one transaction for each spend through plain sqlite3."""
+        await quiet(self.server)
         for kind, accounts in (("spread", SPREAD), ("hot", 1)):
             ledger = await self.ledger(f"sqlite_{kind}", accounts)
             file = self.folder / f"{kind}{len(self.figures[f'sqlite3 {kind}'])}.db"

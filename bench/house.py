@@ -27,6 +27,8 @@ from tallystick.ledger.codec import ACCOUNT_COLUMNS, ENTRY_COLUMNS
 from tallystick.ledger.memory import REMEMBERED
 
 CALLERS = 256
+QUIET = 0.03
+"""Less than so much processor time in a second is quiet."""
 ALLOWANCE = 1_000
 BONUS = 10**9
 CATALOGUE = Catalogue([Plan("free", ALLOWANCE)])
@@ -92,6 +94,20 @@ async def checkpoint(server: str) -> None:
     connection = await asyncpg.connect(server)
     await connection.execute("CHECKPOINT")
     await connection.close()
+
+
+async def quiet(server: str) -> None:
+    """Wait until PostgreSQL no longer does by itself what is left to do of measurements before: its checkpoint, vacuum.
+
+    For what is measured without it, and would have to share the processors with that. Half a minute at most.
+    """
+    await checkpoint(server)
+    postmaster = await postmaster_of(server)
+    for _ in range(30):
+        before = processor_seconds(postmaster)
+        await asyncio.sleep(1)
+        if processor_seconds(postmaster) - before < QUIET:
+            return
 
 
 async def new_database(server: str, name: str) -> str:
