@@ -51,7 +51,8 @@ class Lanes:
     """Queues of commands, each with one batch under way at a time, so that a slow one does not hold up all, or all
     with one together.
 
-    All commands of an account that wait or are under way are in one lane, so no two batches are about the same account.
+    All commands of an account that wait or are under way are in one lane, so no two batches under way are about the same
+    account.
     """
 
     def __init__(

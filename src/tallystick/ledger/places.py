@@ -9,9 +9,9 @@ Spread = Callable[[str], int]
 class Places:
     """A place in a lane for each command that waits or is under way.
 
-    While an account has one, its other commands go to the same lane, so that no two batches are about it and they are
-    carried out in the order in which they came (S9). An account that has none goes where there is least to do, unless
-    a `spread` says where it belongs.
+    While an account has one, its other commands go to the same lane, so that no two batches under way are about it and
+    they are carried out in the order in which they came (S9). An account that has none goes where there is least to do,
+    unless a `spread` says where it belongs.
     """
 
     def __init__(self, lanes: int, spread: Spread | None = None) -> None:
@@ -36,7 +36,7 @@ class Places:
         self._accounts[account_id] = (lane, 1 if place is None else place[1] + 1)
 
     def leave(self, account_id: str) -> None:
-        """One of the account's commands is answered."""
+        """One of the account's commands is answered, or nobody waits for its answer any more."""
         lane, places = self._accounts[account_id]
         self._taken[lane] -= 1
         if places == 1:
